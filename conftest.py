@@ -1,0 +1,39 @@
+"""What every test and doctest shares, before TensorFlow starts its devices."""
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+
+
+def pytest_collection_modifyitems(items):
+    if keras.backend.backend() != "tensorflow":
+        skip = pytest.mark.skip(reason="names a feature of TensorFlow")
+        for item in items:
+            if "tensorflow" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def fresh(doctest_namespace):
+    """Seeds, restarts the names of layers, and imports for the doctests."""
+    import tf_genbounds
+
+    doctest_namespace.update(gb=tf_genbounds, keras=keras, np=np)
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+
+
+# One for all tests: a second one on the same devices reuses the keys of the
+# first for its collective operations, and fails if the shapes differ.
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas, on the two logical CPUs."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -1,0 +1,122 @@
+import keras
+import models
+import numpy as np
+import pytest
+
+import tf_genbounds as gb
+
+
+@pytest.mark.parametrize(
+    "metric, extreme, start",
+    [
+        (gb.metrics.LayerCushion, min, np.inf),
+        (gb.metrics.ActivationContraction, max, 0),
+    ],
+)
+def test_merges_batches_by_the_extreme_never_the_mean(metric, extreme, start):
+    metric = metric()
+    batches = np.random.default_rng(0).random((4, 6)).astype("float32")
+    for batch in batches:
+        metric.update_state({"a": batch, "b": 2 * batch})
+    (a, b) = map(float, metric.result().values())
+    assert a == extreme(batches.ravel().tolist())
+    assert b == 2 * a
+    metric.reset_state()
+    assert [float(v) for v in metric.result().values()] == [start, start]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    "metric, expected",
+    [(gb.metrics.LayerCushion, 0.25), (gb.metrics.ActivationContraction, 4.0)],
+)
+def test_replicas_agree_on_the_extreme(strategy, metric, expected):
+    import tensorflow as tf
+
+    with strategy.scope():
+        metric = metric()
+
+        def step():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            value = tf.gather([[4.0, 3.0], [2.0, 0.25]], replica)
+            metric.update_state({"a": value})
+
+        strategy.run(step)  # Creates the state.
+        tf.function(lambda: strategy.run(step))()
+        (value,) = metric.result().values()
+    assert float(value) == expected
+
+
+def test_in_compile_a_cushion_says_where_it_belongs():
+    model = models.dense()
+    x, y = models.data(model)
+    model.compile("sgd", "mse", metrics=[gb.metrics.LayerCushion()])
+    with pytest.raises(TypeError, match="GeneralizationMonitor"):
+        model.fit(x, np.eye(3)[y], verbose=0)
+
+
+def logits_and_labels(samples=500):
+    generator = np.random.default_rng(0)
+    logits = 10 * generator.standard_t(2, size=(samples, 4)).astype("float32")
+    return logits, generator.integers(0, 4, samples)
+
+
+@pytest.mark.parametrize("percentile", [0, 10, 50, 90, 100])
+def test_margin_is_within_a_bin_of_the_exact_percentile(percentile):
+    logits, labels = logits_and_labels()
+    metric = gb.metrics.Margin(percentile)
+    for part in (slice(0, 100), slice(100, None)):
+        metric.update_state(labels[part], logits[part])
+    margins = np.asarray(gb.functional.margins(logits, labels))
+    exact = np.percentile(margins, percentile, method="lower")
+    result = float(metric.result())
+    assert exact - 0.0101 * abs(exact) - 1e-5 <= result <= exact
+
+
+def test_margin_takes_labels_in_every_form():
+    logits, labels = logits_and_labels()
+    expected = None
+    for form in (labels, labels[:, None], np.eye(4)[labels]):
+        metric = gb.metrics.Margin()
+        metric.update_state(form, logits)
+        expected = expected or float(metric.result())
+        assert float(metric.result()) == expected
+
+
+def test_a_margin_of_nan_is_the_lowest():
+    metric = gb.metrics.Margin(percentile=0)
+    metric.update_state([0, 0], np.array([[np.nan, 0.0], [1.0, 0.0]]))
+    assert float(metric.result()) == -np.inf
+    metric = gb.metrics.Margin(percentile=100)
+    metric.update_state([0, 0], np.array([[np.nan, 0.0], [1.0, 0.0]]))
+    assert 0.99 <= float(metric.result()) <= 1
+
+
+def test_a_margin_without_samples_is_not_a_number():
+    assert np.isnan(float(gb.metrics.Margin().result()))
+
+
+def test_margins_beyond_the_bins_count_in_the_outermost():
+    metric = gb.metrics.Margin(percentile=0)
+    metric.update_state([0], np.array([[-1e30, 0.0]]))
+    assert float(metric.result()) == -np.inf
+    metric = gb.metrics.Margin(percentile=0)
+    metric.update_state([0], np.array([[1e30, 0.0]]))
+    assert float(metric.result()) > 1e6
+
+
+@pytest.mark.parametrize("percentile", [-1, 101, float("nan")])
+def test_refuses_a_bad_percentile(percentile):
+    with pytest.raises(ValueError, match=r"\[0, 100\]. Received: percentile"):
+        gb.metrics.Margin(percentile)
+
+
+@pytest.mark.tensorflow
+def test_margin_refuses_probabilities():
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(3, activation="softmax")]
+    )
+    x, y = models.data(models.dense())
+    model.compile("sgd", "mse", metrics=[gb.metrics.Margin()])
+    with pytest.raises(ValueError, match="Received: activation=Softmax"):
+        model.fit(x, np.eye(3)[y], verbose=0)

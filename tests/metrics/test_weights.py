@@ -1,0 +1,190 @@
+import contextlib
+
+import keras
+import models
+import numpy as np
+import pytest
+
+import tf_genbounds as gb
+
+METRICS = [gb.metrics.StableRank, gb.metrics.SpectralNorm, gb.metrics.FrobeniusNorm]
+
+
+def floats(result):
+    return {key: float(value) for key, value in result.items()}
+
+
+def trained(model, metrics, learning_rate=0.0, **options):
+    model.compile(
+        keras.optimizers.SGD(learning_rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=metrics,
+        **options,
+    )
+    return model
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("matrix", ["kernel", "operator"])
+@pytest.mark.parametrize("make", [models.convolutional, models.shared])
+def test_follows_the_weights_to_what_measure_says(metric, matrix, make):
+    model = make()
+    metric = metric(matrix=matrix)
+    metric.bind(model)
+    for _ in range(60):
+        metric.update_state()
+    expected = metric.select(gb.measure(model, models.data(model), verbose=0))
+    result = floats(metric.result())
+    assert list(result) == list(expected)
+    assert result == pytest.approx(expected, rel=5e-3)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_in_compile_the_keys_reach_the_history(jit_compile):
+    model = models.convolutional()
+    x, y = models.data(model)
+    trained(model, ["accuracy", gb.metrics.StableRank()], 0.01, jit_compile=jit_compile)
+    history = model.fit(
+        x, y, epochs=30, batch_size=10, validation_data=(x, y), verbose=0
+    ).history
+    names = ["conv", "conv2", "logits"]
+    assert set(history) >= {f"stable_rank/{n}" for n in names}
+    exact = gb.measure(model, (x, y), quantities=["stable_rank"], verbose=0)
+    for name in names:
+        # Validation sees the weights at the end of the epoch.
+        assert history[f"val_stable_rank/{name}"][-1] == pytest.approx(
+            exact.layers[name].stable_rank, rel=1e-2
+        )
+
+
+@pytest.mark.tensorflow
+def test_every_step_but_some():
+    model = models.dense()
+    metric = gb.metrics.FrobeniusNorm(every=3)
+    metric.bind(model)
+    seen = []
+    for step in range(7):
+        metric.update_state()
+        seen.append(float(metric.result()["frobenius_norm/first"]))
+        kernel, *others = model.get_weights()
+        model.set_weights([2 * kernel, *others])
+    first = seen[0]
+    assert np.divide(seen, first).tolist() == [1, 1, 1, 8, 8, 8, 64]
+
+
+def test_reset_keeps_the_warm_start():
+    model = models.convolutional()
+    exact = gb.measure(
+        model, models.data(model), quantities=["spectral_norm"], verbose=0
+    ).layers["conv2"].spectral_norm
+
+    def error(resets):
+        metric = gb.metrics.SpectralNorm("conv2")
+        metric.bind(model)
+        for _ in range(25):
+            if resets:
+                metric.reset_state()
+            metric.update_state()
+        return abs(float(metric.result()["spectral_norm/conv2"]) - exact)
+
+    assert error(resets=True) == error(resets=False) < 0.01 * exact
+
+
+def test_one_update_from_a_cold_start_is_worse():
+    # So that the test above could fail.
+    model = models.convolutional()
+    exact = gb.measure(
+        model, models.data(model), quantities=["spectral_norm"], verbose=0
+    ).layers["conv2"].spectral_norm
+    metric = gb.metrics.SpectralNorm("conv2")
+    metric.bind(model)
+    metric.update_state()
+    assert float(metric.result()["spectral_norm/conv2"]) < 0.99 * exact
+
+
+@pytest.mark.parametrize("layer", ["dense", "inner/dense"])
+def test_a_layer_is_chosen_by_name_or_path(layer):
+    metric = gb.metrics.FrobeniusNorm(layer)
+    metric.bind(models.nested())
+    metric.update_state()
+    expected = {
+        "dense": ["inner/dense", "dense"],  # The name of both.
+        "inner/dense": ["inner/dense"],
+    }[layer]
+    assert list(metric.result()) == [f"frobenius_norm/{n}" for n in expected]
+
+
+def test_a_layer_is_chosen_by_itself():
+    model = models.dense()
+    metric = gb.metrics.FrobeniusNorm(model.layers[1])
+    metric.bind(model)
+    metric.update_state()
+    assert floats(metric.result()) == pytest.approx(
+        {"frobenius_norm/second": np.linalg.norm(model.layers[1].get_weights()[0])}
+    )
+
+
+def test_before_the_first_update_the_value_is_not_a_number():
+    assert np.isnan(float(gb.metrics.StableRank().result()["stable_rank"]))
+
+
+@pytest.mark.tensorflow
+def test_a_reloaded_model_goes_on_measuring(tmp_path):
+    model = models.convolutional()
+    x, y = models.data(model)
+    trained(model, [gb.metrics.FrobeniusNorm("logits"), gb.metrics.StableRank()])
+    expected = model.evaluate(x, y, return_dict=True, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    result = again.evaluate(x, y, return_dict=True, verbose=0)
+    assert result == pytest.approx(expected, rel=1e-5)
+    assert "frobenius_norm/logits" in result
+
+
+@pytest.mark.tensorflow
+def test_replicas_agree_with_one_device(strategy):
+    def histories(scope):
+        with scope:
+            # Without batch norm, whose averages are each replica's own.
+            model = models.residual()
+            x, y = models.data(model)
+            trained(model, [gb.metrics.FrobeniusNorm(), gb.metrics.StableRank()])
+        return model.fit(x, y, epochs=20, batch_size=10, verbose=0).history
+
+    one, two = histories(contextlib.nullcontext()), histories(strategy.scope())
+    for key in one:
+        if "/" in key:
+            assert two[key][-1] == pytest.approx(one[key][-1], rel=1e-4), key
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="TensorFlow can do it"
+)
+def test_jax_refuses_it_in_compile_and_says_what_to_do():
+    model = models.dense()
+    x, y = models.data(model)
+    trained(model, [gb.metrics.StableRank()])
+    with pytest.raises(ValueError, match="GeneralizationMonitor"):
+        model.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"matrix": "kernels"}, '`matrix` must be "kernel" or "operator"'),
+        ({"every": 0}, "`every` must be positive. Received: every=0"),
+    ],
+)
+def test_refuses_bad_values(options, message):
+    with pytest.raises(ValueError, match=message):
+        gb.metrics.StableRank(**options)
+
+
+def test_refuses_bad_layers_and_a_missing_model():
+    with pytest.raises(TypeError, match="`layer` must be a layer"):
+        gb.metrics.StableRank(layer=3)
+    with pytest.raises(ValueError, match="Did you mean 'first'"):
+        gb.metrics.StableRank("frist").bind(models.dense())
+    with pytest.raises(ValueError, match=r"call `metric.bind\(model\)`"):
+        gb.metrics.StableRank().update_state()

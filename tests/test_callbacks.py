@@ -1,0 +1,268 @@
+import csv
+import glob
+
+import keras
+import models
+import numpy as np
+import pytest
+
+import tf_genbounds as gb
+
+
+def fitted(callbacks, model=None, learning_rate=0.01, **options):
+    model = model or models.dense()
+    x, y = models.data(model)
+    model.compile(
+        keras.optimizers.SGD(learning_rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    options = {"epochs": 3, "batch_size": 10, "verbose": 0} | options
+    return model.fit(x, y, callbacks=callbacks, **options).history
+
+
+def probe():
+    return models.data(models.dense(), samples=15, seed=1)
+
+
+DEFAULT = {
+    "stable_rank/first",
+    "stable_rank/second",
+    "layer_cushion/first",
+    "layer_cushion/second",
+    "activation_contraction/first",
+    "activation_contraction/second",
+    "margin",
+}
+
+
+def test_default_keys_reach_the_history():
+    history = fitted([gb.callbacks.GeneralizationMonitor(probe())])
+    assert set(history) == DEFAULT | {"loss"}
+    assert {len(values) for values in history.values()} == {3}
+
+
+def test_without_labels_there_is_no_margin():
+    history = fitted([gb.callbacks.GeneralizationMonitor(probe()[0])])
+    assert set(history) == DEFAULT - {"margin"} | {"loss"}
+
+
+@pytest.mark.parametrize("make", models.ALL)
+def test_monitor_measure_metric_and_function_agree(make):
+    model = make()
+    x, y = models.data(model)
+    names = ["stable_rank", "spectral_norm", "frobenius_norm", "layer_cushion"]
+    names += ["activation_contraction", "margin"]
+    metrics = [gb.metrics.get(name) for name in names]
+    monitor = gb.callbacks.GeneralizationMonitor((x, y), metrics=metrics)
+    history = fitted([monitor], model)
+    measured = gb.measure(model, (x, y), verbose=0)
+    for metric in metrics:
+        for key, value in metric.select(measured).items():
+            tolerance = 5e-3 if "s" in key[:2] else 1e-5
+            assert history[key][-1] == pytest.approx(
+                value, rel=tolerance, nan_ok=True
+            ), key
+    for metric in metrics[3:5]:
+        values = {
+            name: measured.distribution(metric.quantity, name)
+            for quantity, name in measured.distributions
+            if quantity == metric.quantity
+        }
+        metric.update_state(values)
+        for key, value in metric.result().items():
+            assert float(value) == pytest.approx(history[key][-1], rel=1e-5)
+    first = model.layers[-1]
+    if first.name == "second":
+        cushion = gb.functional.layer_cushion(
+            np.asarray(first.kernel).T, np.asarray(model.layers[0](x))
+        )
+        assert history["layer_cushion/second"][-1] == pytest.approx(
+            float(np.min(np.asarray(cushion))), rel=1e-5
+        )
+
+
+def test_prefix_and_chosen_metrics():
+    monitors = [
+        gb.callbacks.GeneralizationMonitor(
+            probe(), metrics=["margin"], prefix="probe_"
+        ),
+        gb.callbacks.GeneralizationMonitor(
+            probe(), metrics=[gb.metrics.Margin(50, name="median")]
+        ),
+        gb.callbacks.GeneralizationMonitor(
+            probe(), metrics=[gb.metrics.StableRank("first", matrix="operator")]
+        ),
+    ]
+    assert set(fitted(monitors)) == {
+        "loss",
+        "probe_margin",
+        "median",
+        "stable_rank/first",
+    }
+
+
+def test_every_few_steps():
+    seen = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(logs.get("layer_cushion/first"))
+
+    monitor = gb.callbacks.GeneralizationMonitor(
+        probe(), metrics=["layer_cushion"], frequency=3
+    )
+    history = fitted([monitor, Spy()], batch_size=4, epochs=2, learning_rate=0.5)
+    measured = [i for i, value in enumerate(seen) if value is not None]
+    assert measured == [2, 5, 8]
+    assert len({seen[i] for i in measured}) == 3  # The weights have moved.
+    exact = gb.measure(monitor._measurer.model, probe(), verbose=0)
+    assert history["layer_cushion/first"][-1] == pytest.approx(
+        exact.layers["first"].layer_cushion
+    )
+
+
+def test_csv_logger(tmp_path):
+    path = tmp_path / "log.csv"
+    history = fitted(
+        [
+            gb.callbacks.GeneralizationMonitor(probe()),
+            keras.callbacks.CSVLogger(path),
+        ]
+    )
+    with open(path) as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["layer_cushion/first"]) for row in rows] == pytest.approx(
+        history["layer_cushion/first"]
+    )
+
+
+@pytest.mark.tensorflow
+def test_tensorboard(tmp_path):
+    fitted(
+        [
+            gb.callbacks.GeneralizationMonitor(probe()),
+            keras.callbacks.TensorBoard(tmp_path),
+        ]
+    )
+    (events,) = glob.glob(f"{tmp_path}/train/events*")
+    with open(events, "rb") as file:
+        assert b"epoch_layer_cushion/first" in file.read()
+
+
+def test_early_stopping():
+    history = fitted(
+        [
+            gb.callbacks.GeneralizationMonitor(probe()),
+            keras.callbacks.EarlyStopping(
+                monitor="layer_cushion/first", mode="max", patience=2, min_delta=9
+            ),
+        ],
+        epochs=50,
+    )
+    assert len(history["loss"]) == 3
+
+
+def test_model_checkpoint(tmp_path):
+    history = fitted(
+        [
+            gb.callbacks.GeneralizationMonitor(probe()),
+            keras.callbacks.ModelCheckpoint(
+                tmp_path / "{epoch}.keras",
+                monitor="margin",
+                mode="max",
+                save_best_only=True,
+            ),
+        ],
+        epochs=4,
+    )
+    margins = history["margin"]
+    best = 1 + max(range(4), key=margins.__getitem__)
+    saved = sorted(int(p.stem) for p in tmp_path.glob("*.keras"))
+    assert saved[-1] == best
+    model = keras.models.load_model(tmp_path / f"{best}.keras")
+    assert gb.measure(model, probe(), verbose=0).margin() == pytest.approx(
+        max(margins), rel=1e-4
+    )
+
+
+def test_training_is_not_touched():
+    keras.utils.set_random_seed(1)
+    with_monitor = models.convolutional()
+    first = fitted([gb.callbacks.GeneralizationMonitor(models.images())], with_monitor)
+    keras.utils.set_random_seed(1)
+    without = models.convolutional()
+    second = fitted([], without)
+    assert first["loss"] == second["loss"]
+    for a, b in zip(with_monitor.get_weights(), without.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_second_fit_and_a_second_model():
+    monitor = gb.callbacks.GeneralizationMonitor(probe(), metrics=["margin"])
+    for seed in range(2):
+        model = models.randomize(models.dense(), seed)
+        for _ in range(2):
+            history = fitted([monitor], model)
+            assert history["margin"][-1] == pytest.approx(
+                gb.measure(model, probe(), verbose=0).margin(), rel=1e-4
+            )
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_under_xla(jit_compile):
+    model = models.convolutional()
+    x, y = models.data(model)
+    model.compile(
+        "sgd",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile,
+    )
+    monitor = gb.callbacks.GeneralizationMonitor((x, y), metrics=["layer_cushion"])
+    history = model.fit(x, y, verbose=0, callbacks=[monitor]).history
+    exact = gb.measure(model, (x, y), verbose=0).layers["conv"].layer_cushion
+    assert history["layer_cushion/conv"][-1] == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.tensorflow
+def test_under_a_strategy(strategy):
+    with strategy.scope():
+        model = models.convolutional()
+        x, y = models.data(model)
+    monitor = gb.callbacks.GeneralizationMonitor((x, y))
+    with strategy.scope():
+        history = fitted([monitor], model)
+    exact = gb.measure(model, (x, y), verbose=0)
+    assert history["layer_cushion/conv"][-1] == pytest.approx(
+        exact.layers["conv"].layer_cushion, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"metrics": ["layer_cusion"]}, ValueError, "Did you mean 'layer_cushion'"),
+        ({"metrics": [keras.metrics.Mean()]}, TypeError, "must be names or"),
+        ({"frequency": "batch"}, ValueError, '"epoch" or a number of steps'),
+        ({"frequency": 0}, ValueError, "`frequency` must be positive"),
+    ],
+)
+def test_refuses_bad_arguments(options, error, message):
+    with pytest.raises(error, match=message):
+        gb.callbacks.GeneralizationMonitor(probe(), **options)
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ((probe()[0][:, :5], probe()[1]), "must fit the model's inputs"),
+        ((probe()[0] * np.nan, probe()[1]), "NaN or infinity at sample 0"),
+    ],
+)
+def test_refuses_bad_data_before_the_first_step(data, message):
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise AssertionError("training has begun")
+
+    with pytest.raises(ValueError, match=message):
+        fitted([gb.callbacks.GeneralizationMonitor(data), Spy()])

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from tf_genbounds import LayerMeasurements, Measurements
+
+inf, nan = float("inf"), float("nan")
+
+
+def example(**fields):
+    layer = LayerMeasurements(
+        name="dense",
+        kind="Dense",
+        input_shape=(3,),
+        output_shape=(4,),
+        num_parameters=12,
+        layer_cushion=inf,
+        stable_rank=2.5,
+        converged=True,
+    )
+    return Measurements(
+        layers={"dense": layer},
+        num_samples=3,
+        train_error=1 / 3,
+        margins=np.array([1.0, nan, -inf], "float32"),
+        unsupported={"norm": "why"},
+        notes=("one", "two"),
+        settings={"seed": 0, "bias": "ignore"},
+        distributions={
+            ("layer_cushion", "dense"): np.array([inf, 0.5, 0.1], "float32")
+        },
+        **fields,
+    )
+
+
+def test_json_round_trip(tmp_path):
+    first = example()
+    second = Measurements.from_json(first.to_json(tmp_path / "m.json"))
+    assert second.layers == first.layers
+    assert second.notes == first.notes
+    assert second.unsupported == first.unsupported
+    assert second.settings == first.settings
+    np.testing.assert_array_equal(second.margins, first.margins)
+    assert second.to_json() == first.to_json()
+    assert (tmp_path / "m.json").read_text() == first.to_json()
+
+
+def test_json_round_trip_without_labels():
+    first = Measurements(layers={}, num_samples=0)
+    assert Measurements.from_json(first.to_json()) .margins is None
+
+
+def test_a_negative_percentile_stays_negative():
+    # Taking the absolute value would hide a model that does not fit its data.
+    m = Measurements(
+        layers={}, num_samples=4, margins=np.array([-5.0, -1.0, 2.0, 3.0])
+    )
+    assert m.margin(percentile=0) == -5
+    assert m.margin(percentile=34) == -1
+    assert m.margin(percentile=100) == 3
+
+
+def test_nan_is_the_lowest_margin():
+    assert example().margin(percentile=34) == -inf
+
+
+def test_refuses_bad_arguments():
+    with pytest.raises(ValueError, match=r"\[0, 100\]. Received: percentile=101"):
+        example().margin(101)
+    with pytest.raises(ValueError, match="need labels"):
+        Measurements(layers={}, num_samples=0).margin()
+    with pytest.raises(ValueError, match="Did you mean 'layer_cushion'"):
+        example().distribution("layer_cushoin", "dense")
+    with pytest.raises(ValueError, match="Did you mean 'dense'"):
+        example().distribution("layer_cushion", "dens")
+    with pytest.raises(ValueError, match="was not measured"):
+        example().distribution("activation_contraction", "dense")

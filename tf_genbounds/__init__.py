@@ -1,0 +1,32 @@
+"""Will this network generalize, and what can be proved about it?
+
+`import tf_genbounds as gb`, then `gb.losses`, `gb.regularizers` and
+`gb.layers` train, `gb.measure`, `gb.metrics` and `gb.callbacks` measure, and
+`gb.report` reports.
+"""
+
+from tf_genbounds import callbacks
+from tf_genbounds import data
+from tf_genbounds import functional
+from tf_genbounds import layers
+from tf_genbounds import losses
+from tf_genbounds import metrics
+from tf_genbounds import regularizers
+from tf_genbounds._version import __version__
+from tf_genbounds.measure import measure
+from tf_genbounds.measurements import LayerMeasurements
+from tf_genbounds.measurements import Measurements
+
+__all__ = [
+    "LayerMeasurements",
+    "Measurements",
+    "__version__",
+    "callbacks",
+    "data",
+    "functional",
+    "layers",
+    "losses",
+    "measure",
+    "metrics",
+    "regularizers",
+]

@@ -1,0 +1,248 @@
+"""Turns what Keras users call data into checked batches of one fixed size."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples `start` to `start + count` of the data.
+
+    Attributes:
+        x: Nest of arrays whose first axis has the fixed batch size; rows
+            past `count` repeat the first row.
+        y: Array of labels, padded alike, or `None`.
+        start: Index of the first sample.
+        count: Number of samples that are not padding.
+    """
+
+    x: Any
+    y: Any
+    start: int
+    count: int
+
+
+def batches(data, *, batch_size=128, num_samples=None):
+    """Yields the samples of `data` in batches of one fixed size.
+
+    With one static shape, one compilation serves all batches.
+
+    Args:
+        data: A pair of arrays `(x, y)`, an array (or dict, or list of arrays
+            for a model with several inputs) `x` alone, a `tf.data.Dataset` or
+            `keras.utils.PyDataset` of batches `x`, `(x, y)` or
+            `(x, y, sample_weight)`.
+        batch_size: Integer, used for arrays; a dataset has its own.
+        num_samples: Integer, stop after so many samples, or `None` for all.
+
+    Yields:
+        `Batch`.
+
+    Raises:
+        TypeError: If `data` is of another kind.
+        ValueError: If the data is empty, has no end, contains NaN or
+            infinities, or its parts differ in length.
+    """
+    check_positive("batch_size", batch_size)
+    if num_samples is not None:
+        check_positive("num_samples", num_samples)
+    start, size = 0, None
+    for x, y in _pairs(data, batch_size, num_samples):
+        length = _length(x, y)
+        offset = 0
+        while offset < length and start != num_samples:
+            size = size or length
+            stop = min(offset + size, length)
+            if num_samples is not None:
+                stop = min(stop, offset + num_samples - start)
+            part = slice(offset, stop)
+            batch = Batch(
+                x=keras.tree.map_structure(lambda a: _pad(a[part], size), x),
+                y=None if y is None else _pad(y[part], size),
+                start=start,
+                count=stop - offset,
+            )
+            _check_finite(batch)
+            yield batch
+            start, offset = start + batch.count, stop
+        if start == num_samples:
+            return
+    if start == 0:
+        raise ValueError("`data` must have at least one sample. Received none.")
+
+
+def num_batches(data, *, batch_size=128, num_samples=None):
+    """Returns how many batches `batches` will yield, or None if unknown."""
+    if not _is_dataset(data) and not isinstance(data, keras.utils.PyDataset):
+        x, _ = _split(data)
+        count = len(keras.tree.flatten(x)[0])
+        return -(-min(count, num_samples or count) // batch_size)
+    if num_samples is not None:
+        return None
+    return data.num_batches if not _is_dataset(data) else _cardinality(data)
+
+
+def check_positive(name, value):
+    """Refuses what is not a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(
+            f"`{name}` must be an integer. Received: {name}={value!r}"
+        )
+    if value < 1:
+        raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+
+
+def class_indices(labels, num_classes, start=0):
+    """Checks labels and turns them into class indices.
+
+    Args:
+        labels: Integer array of shape `(samples,)` or `(samples, 1)`, or a
+            one-hot array of shape `(samples, classes)`.
+        num_classes: Number of logits; 1 means the classes 0 and 1.
+        start: Index of the first sample, for the message.
+
+    Returns:
+        Int32 array of shape `(samples,)`.
+
+    Raises:
+        ValueError: If a label is no integer, out of range or not one-hot.
+    """
+    labels = np.asarray(labels)
+    classes = max(num_classes, 2)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.shape[1] == num_classes:
+        hot = np.argmax(labels, axis=1)
+        wrong = (labels != np.eye(num_classes, dtype=labels.dtype)[hot]).any(1)
+        if wrong.any():
+            raise ValueError(
+                "Labels of shape (samples, classes) must be one-hot. Received: "
+                f"y={labels[wrong.argmax()].tolist()} at sample "
+                f"{start + wrong.argmax()}"
+            )
+        return hot.astype("int32")
+    if labels.ndim != 1:
+        raise ValueError(
+            "Labels must have shape (samples,), or be one-hot with "
+            f"{num_classes} columns. Received: y.shape={labels.shape}"
+        )
+    if labels.dtype.kind not in "iub":
+        raise ValueError(
+            "Labels must be integers (class indices) or one-hot; to measure "
+            "without labels pass `x` alone. "
+            f"Received: y.dtype={labels.dtype}"
+        )
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        raise ValueError(
+            f"Labels must lie in [0, {classes}). Received: "
+            f"y={labels[wrong.argmax()]} at sample {start + wrong.argmax()}"
+        )
+    return labels.astype("int32")
+
+
+def _pairs(data, batch_size, num_samples):
+    """Yields `(x, y)` for each batch of the data, as NumPy arrays."""
+    if _is_dataset(data):
+        if num_samples is None and _cardinality(data) is None:
+            raise ValueError(
+                "The dataset is infinite or of unknown size. Pass "
+                "`num_samples`, or state the size with `dataset.apply("
+                "tf.data.experimental.assert_cardinality(n))`. "
+                "Received: num_samples=None"
+            )
+        for element in data.as_numpy_iterator():
+            yield _split(element)
+    elif isinstance(data, keras.utils.PyDataset):
+        if data.num_batches is None and num_samples is None:
+            raise ValueError(
+                "The PyDataset is infinite. Pass `num_samples`. "
+                "Received: num_samples=None"
+            )
+        index = 0
+        while data.num_batches is None or index < data.num_batches:
+            x, y = _split(data[index])
+            yield keras.tree.map_structure(np.asarray, x), y
+            index += 1
+    else:
+        x, y = _split(data)
+        x = keras.tree.map_structure(_array, x)
+        y = None if y is None else _array(y)
+        for start in range(0, _length(x, y), batch_size):
+            part = slice(start, start + batch_size)
+            yield (
+                keras.tree.map_structure(lambda a: a[part], x),
+                None if y is None else y[part],
+            )
+
+
+def _split(data):
+    """Splits `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+
+    Sample weights play no part: what is measured is each sample.
+    """
+    if not isinstance(data, tuple):
+        return data, None
+    if not 1 <= len(data) <= 3:
+        raise ValueError(
+            "`data` must be `x` or a pair `(x, y)`. "
+            f"Received: a tuple of length {len(data)}"
+        )
+    return data[0], data[1] if len(data) > 1 else None
+
+
+def _array(value):
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(
+            "`data` must be arrays, a `tf.data.Dataset` or a "
+            "`keras.utils.PyDataset`. "
+            f"Received: {type(value).__module__}.{type(value).__qualname__}"
+        )
+    return np.asarray(value)
+
+
+def _is_dataset(data):
+    # By its face, so that TensorFlow need not be imported to ask.
+    return hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator")
+
+
+def _cardinality(dataset):
+    """Returns the number of elements, or None if infinite or unknown."""
+    count = int(dataset.cardinality())
+    return count if count >= 0 else None
+
+
+def _length(x, y):
+    parts = [*keras.tree.flatten(x), *([] if y is None else [y])]
+    lengths = {a.shape[0] if np.ndim(a) else None for a in parts}
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(
+            "All of `x` and `y` must have the same number of samples. "
+            f"Received: shapes {[np.shape(a) for a in parts]}"
+        )
+    return lengths.pop()
+
+
+def _pad(array, size):
+    missing = size - len(array)
+    if missing == 0:
+        return array
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)])
+
+
+def _check_finite(batch):
+    for array in keras.tree.flatten(batch.x):
+        if array.dtype.kind not in "fiub":
+            raise TypeError(
+                f"`x` must be numbers. Received: x.dtype={array.dtype}"
+            )
+        if array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+        raise ValueError(
+            "`x` must be finite. Received: NaN or infinity at sample "
+            f"{batch.start + int(bad.argmax())}"
+        )

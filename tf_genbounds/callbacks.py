@@ -1,0 +1,101 @@
+"""`GeneralizationMonitor`: what `measure` measures, during `fit`."""
+
+import keras
+
+from tf_genbounds.batches import batches
+from tf_genbounds.batches import check_positive
+from tf_genbounds.measurer import Measurer
+from tf_genbounds.metrics import get
+
+
+class GeneralizationMonitor(keras.callbacks.Callback):
+    """Measures the model on a fixed probe set while it is trained.
+
+    The values are those of `measure` and enter `logs`, under keys such as
+    `"layer_cushion/dense_1"`, so that the progress bar, `History`,
+    `CSVLogger`, `TensorBoard`, `EarlyStopping` and `ModelCheckpoint` see them.
+    Callbacks run in the order of the list: put this one first.
+
+    It works with any model, backend and `tf.distribute` strategy. The model is
+    measured in inference mode, after the update of the weights.
+
+    Args:
+        data: The probe set, in any form that `measure` takes.
+        metrics: List of `tf_genbounds.metrics` objects or of their names, such
+            as `"layer_cushion"`. Defaults to `StableRank()`,
+            `LayerCushion()`, `ActivationContraction()` and, if the data has
+            labels, `Margin()`.
+        frequency: `"epoch"`, or an integer: every so many training steps, and
+            at the end of each epoch.
+        prefix: String before each key, to tell two monitors apart.
+        num_samples: Integer, use only the first samples of `data`.
+        batch_size: Integer, for arrays. Defaults to `128`.
+
+    Raises:
+        ValueError: If a metric or the frequency is unknown.
+
+    Example:
+
+    >>> x, y = np.random.rand(32, 4), np.arange(32) % 3
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> model.compile("sgd", "mse")
+    >>> monitor = GeneralizationMonitor((x, y), metrics=["stable_rank"])
+    >>> history = model.fit(x, x[:, :3], verbose=0, callbacks=[monitor])
+    >>> [key for key in history.history if key != "loss"]
+    ['stable_rank/dense']
+    """
+
+    def __init__(
+        self,
+        data,
+        metrics=None,
+        frequency="epoch",
+        prefix="",
+        *,
+        num_samples=None,
+        batch_size=128,
+    ):
+        super().__init__()
+        if frequency != "epoch":
+            if isinstance(frequency, str):
+                raise ValueError(
+                    '`frequency` must be "epoch" or a number of steps. '
+                    f"Received: frequency={frequency!r}"
+                )
+            check_positive("frequency", frequency)
+        self.data = data
+        if metrics is None:
+            metrics = ["stable_rank", "layer_cushion", "activation_contraction"]
+            metrics += ["margin"] * (next(batches(data, num_samples=1)).y is not None)
+        self.metrics = [get(metric) for metric in metrics]
+        self.frequency = frequency
+        self.prefix = prefix
+        self._limits = {"num_samples": num_samples, "batch_size": batch_size}
+        self.measurements = None  # The latest, for whoever wants more.
+        self._measurer = None
+        self._steps = 0
+
+    def on_train_begin(self, logs=None):
+        quantities = sorted({metric.quantity for metric in self.metrics})
+        # A new one for each `fit`: the model may have been changed between.
+        self._measurer = Measurer(self.model, quantities=quantities)
+        # Data that does not fit is refused before the first epoch, not after.
+        self._measurer.prepare(self.data, **self._limits)
+        self._steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self.frequency != "epoch" and self._steps % self.frequency == 0:
+            logs.update(self._measure())
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update(self._measure())
+
+    def _measure(self):
+        self._measurer.model = self.model  # On JAX this fetches the weights.
+        self.measurements = self._measurer(self.data, **self._limits)
+        return {
+            self.prefix + key: value
+            for metric in self.metrics
+            for key, value in metric.select(self.measurements).items()
+        }

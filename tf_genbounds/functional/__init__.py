@@ -1,0 +1,29 @@
+"""The mathematics: tensors in, tensors out."""
+
+from tf_genbounds.functional.darc import darc1_penalty
+from tf_genbounds.functional.darc import darc_penalty
+from tf_genbounds.functional.margins import margin_loss
+from tf_genbounds.functional.margins import margins
+from tf_genbounds.functional.margins import ramp_loss
+from tf_genbounds.functional.noise_stability import activation_contraction
+from tf_genbounds.functional.noise_stability import layer_cushion
+from tf_genbounds.functional.operators import LinearOperator
+from tf_genbounds.functional.operators import frobenius_norm
+from tf_genbounds.functional.operators import linear_operator
+from tf_genbounds.functional.spectral import spectral_norm
+from tf_genbounds.functional.spectral import stable_rank
+
+__all__ = [
+    "LinearOperator",
+    "activation_contraction",
+    "darc1_penalty",
+    "darc_penalty",
+    "frobenius_norm",
+    "layer_cushion",
+    "linear_operator",
+    "margin_loss",
+    "margins",
+    "ramp_loss",
+    "spectral_norm",
+    "stable_rank",
+]

@@ -1,0 +1,42 @@
+"""Keras metrics: norms of weights, cushions and margins, penalties."""
+
+from tf_genbounds.measurements import check_choice
+from tf_genbounds.metrics.data import ActivationContraction
+from tf_genbounds.metrics.data import LayerCushion
+from tf_genbounds.metrics.data import Margin
+from tf_genbounds.metrics.penalty import DARC1Penalty
+from tf_genbounds.metrics.weights import FrobeniusNorm
+from tf_genbounds.metrics.weights import SpectralNorm
+from tf_genbounds.metrics.weights import StableRank
+
+__all__ = [
+    "ActivationContraction",
+    "DARC1Penalty",
+    "FrobeniusNorm",
+    "LayerCushion",
+    "Margin",
+    "SpectralNorm",
+    "StableRank",
+]
+
+_MONITORED = {
+    "activation_contraction": ActivationContraction,
+    "frobenius_norm": FrobeniusNorm,
+    "layer_cushion": LayerCushion,
+    "margin": Margin,
+    "spectral_norm": SpectralNorm,
+    "stable_rank": StableRank,
+}
+
+
+def get(metric):
+    """Returns a metric for `GeneralizationMonitor`, from its name or itself."""
+    if isinstance(metric, str):
+        check_choice("metric", metric, _MONITORED)
+        return _MONITORED[metric]()
+    if not isinstance(metric, tuple(_MONITORED.values())):
+        raise TypeError(
+            "`metrics` must be names or metrics of "
+            f"{sorted(_MONITORED)}. Received: metric={metric!r}"
+        )
+    return metric

@@ -1,0 +1,65 @@
+"""What the metrics with one value for each linear map share."""
+
+import keras
+
+from tf_genbounds.measurements import check_choice
+
+
+class LayerMetric(keras.metrics.Metric):
+    """A quantity with one value for each linear map of a model.
+
+    Its `result()` is a dict with keys such as `"stable_rank/dense_1"`.
+    """
+
+    quantity = None  # What `measure` calls it.
+
+    def __init__(self, layer=None, name=None):
+        # Norms are float32, whatever the dtype policy.
+        super().__init__(name=name or self.quantity, dtype="float32")
+        if isinstance(layer, keras.Layer) and not isinstance(
+            layer, keras.Model
+        ):
+            layer = layer.name
+        if layer is not None and not isinstance(layer, str):
+            raise TypeError(
+                "`layer` must be a layer, the name of one, or None for all "
+                f"linear layers of the model. Received: layer={layer!r}"
+            )
+        self.layer = layer
+
+    @property
+    def field(self):
+        """Name of the attribute of `LayerMeasurements` with the value."""
+        return self.quantity
+
+    def choose(self, names):
+        """Returns those of the names of linear maps that are `layer`'s.
+
+        A shared layer has several, and so has a name that is not unique.
+        """
+        chosen = [
+            name
+            for name in names
+            if self.layer in (None, name, name.split("#")[0])
+            or name.split("#")[0].endswith(f"/{self.layer}")
+        ]
+        if not chosen:
+            check_choice("layer", self.layer, names)
+        return chosen
+
+    def select(self, measurements):
+        """Picks the values of this metric out of `Measurements`, by key.
+
+        NaN where a value could not be measured; `measurements.notes` say why.
+        """
+        values = {
+            name: getattr(measurements.layers[name], self.field)
+            for name in self.choose(measurements.layers)
+        }
+        return {
+            f"{self.name}/{name}": float("nan") if value is None else value
+            for name, value in values.items()
+        }
+
+    def get_config(self):
+        return {"layer": self.layer, "name": self.name}

@@ -1,0 +1,233 @@
+"""`report`: measures a model and says what was found."""
+
+import dataclasses
+import json
+
+import keras
+
+from tf_genbounds._version import __version__
+from tf_genbounds.measure import measure
+from tf_genbounds.measurements import Measurements
+from tf_genbounds.measurements import check_choice
+from tf_genbounds.measurements import from_plain
+from tf_genbounds.measurements import to_plain
+from tf_genbounds.report.text import markdown
+from tf_genbounds.report.text import text
+from tf_genbounds.report.writing import write_text
+
+PLOTS = ("training_curves", "margins", "layer_cushion", "stable_ranks")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What was measured of a model, and how to show it.
+
+    Attributes:
+        title: Name of the model in the report.
+        model: Facts about the model: `name`, `class` and `num_parameters`.
+        train: `Measurements` on the training sample.
+        validation: `Measurements` of the margins on other data, or `None`.
+        history: Dict from a logged name to its values by epoch; empty if the
+            training was not recorded.
+        baseline: Another `Report` that is shown beside this one, or `None`.
+        version: Version of `tf_genbounds` that measured.
+    """
+
+    title: str
+    model: dict
+    train: Measurements
+    validation: Measurements | None = None
+    history: dict = dataclasses.field(default_factory=dict)
+    baseline: "Report | None" = None
+    version: str = __version__
+
+    def to_text(self, width=None):
+        """Returns the report as plain text with tables.
+
+        Args:
+            width: Integer, characters a line. Defaults to that of the
+                terminal.
+        """
+        return text(self, width)
+
+    def to_markdown(self):
+        """Returns the report as Markdown."""
+        return markdown(self)
+
+    def to_json(self, path=None):
+        """Serializes the report with every measured number.
+
+        Args:
+            path: File to write, or `None`.
+
+        Returns:
+            The JSON text. Infinities and NaN are the strings `"inf"`,
+            `"-inf"` and `"nan"`.
+        """
+        serialized = json.dumps(_to_fields(self), indent=1, allow_nan=False)
+        if path is not None:
+            write_text(path, serialized)
+        return serialized
+
+    @classmethod
+    def from_json(cls, text):
+        """Rebuilds a report from the text that `to_json` returned."""
+        return _from_fields(json.loads(text))
+
+    def to_html(self, path):
+        """Writes the report as one HTML page, with plots and nothing outside.
+
+        Needs `pip install tf_genbounds[report]`.
+
+        Args:
+            path: File to write.
+        """
+        from tf_genbounds.report.html import page
+
+        write_text(path, page(self))
+
+    def plot(self, name):
+        """Draws one of the report's plots.
+
+        Needs `pip install tf_genbounds[report]`.
+
+        Args:
+            name: `"training_curves"`, which needs a history, `"margins"`,
+                which needs labels, `"layer_cushion"` or `"stable_ranks"`.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+
+        Raises:
+            ValueError: If the name is unknown, or there is nothing to draw.
+        """
+        check_choice("name", name, PLOTS)
+        from tf_genbounds.report import plots
+
+        panels = plots.panels(self, name)
+        if not panels:
+            raise ValueError(
+                "The report has no data for this plot. The curves need "
+                "`history=`, the margins need labels. "
+                f"Received: name={name!r}"
+            )
+        return plots.figure(panels)
+
+
+def report(
+    model,
+    train,
+    validation=None,
+    *,
+    title=None,
+    history=None,
+    baseline=None,
+    num_samples=None,
+    batch_size=128,
+    bias="ignore",
+    seed=0,
+    verbose="auto",
+) -> Report:
+    """Measures a model and reports what was found.
+
+    Args:
+        model: A built Keras model.
+        train: The data that it was trained on, in any form that `measure`
+            takes.
+        validation: Other data with labels, for the error and the margins, or
+            `None`.
+        title: Name of the model in the report. Defaults to `model.name`.
+        history: What `fit` returned, or its dict, for the training curves.
+        baseline: A `Report` to show beside this one, for example of the same
+            network trained in another way.
+        num_samples: Integer, measure only the first samples of each data set.
+        batch_size: Integer, for arrays. Defaults to `128`.
+        bias: As in `measure`.
+        seed: As in `measure`.
+        verbose: As in `measure`.
+
+    Returns:
+        `Report`.
+
+    Raises:
+        TypeError: If `history` or `baseline` is of another kind.
+        ValueError: As `measure` does.
+
+    Example:
+
+    >>> model = keras.Sequential(
+    ...     [keras.Input((2,)), keras.layers.Dense(2)], name="tiny"
+    ... )
+    >>> x, y = np.array([[3.0, 1.0], [1.0, 2.0]]), np.array([0, 1])
+    >>> result = report(model, (x, y))
+    >>> result.title, result.model["num_parameters"], list(result.train.layers)
+    ('tiny', 6, ['dense'])
+    """
+    if baseline is not None and not isinstance(baseline, Report):
+        raise TypeError(
+            "`baseline` must be a `Report`. "
+            f"Received: baseline={type(baseline).__name__}"
+        )
+    history = _history(history)
+    options = dict(
+        num_samples=num_samples,
+        batch_size=batch_size,
+        bias=bias,
+        seed=seed,
+        verbose=verbose,
+    )
+    # First, since it is quick, and wrong data should be refused at once.
+    if validation is not None:
+        validation = measure(
+            model, validation, quantities=["margins"], **options
+        )
+    train = measure(model, train, **options)
+    return Report(
+        title=model.name if title is None else title,
+        model={
+            "name": model.name,
+            "class": type(model).__name__,
+            "num_parameters": model.count_params(),
+        },
+        train=train,
+        validation=validation,
+        history=history,
+        baseline=baseline,
+    )
+
+
+def _history(history):
+    if history is None:
+        return {}
+    if isinstance(history, keras.callbacks.History):
+        history = history.history
+    if not isinstance(history, dict):
+        raise TypeError(
+            "`history` must be what `fit` returned, or its dict. "
+            f"Received: history={type(history).__name__}"
+        )
+    return {key: [float(v) for v in values] for key, values in history.items()}
+
+
+def _to_fields(report):
+    fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+    for name in ("train", "validation"):
+        if fields[name] is not None:
+            fields[name] = json.loads(fields[name].to_json())
+    if report.baseline is not None:
+        fields["baseline"] = _to_fields(report.baseline)
+    return to_plain(fields)
+
+
+def _from_fields(fields):
+    fields = dict(fields)
+    for name in ("train", "validation"):
+        if fields[name] is not None:
+            fields[name] = Measurements.from_json(json.dumps(fields[name]))
+    if fields["baseline"] is not None:
+        fields["baseline"] = _from_fields(fields["baseline"])
+    fields["history"] = {
+        key: [from_plain(v) for v in values]
+        for key, values in fields["history"].items()
+    }
+    return Report(**fields)

@@ -1,0 +1,315 @@
+"""What a report says, as tables of strings for every kind of output."""
+
+import dataclasses
+
+import numpy as np
+
+STATEMENT = (
+    "These are measurements of this model on this sample, not guarantees: no "
+    "number here bounds the error on data that was not measured."
+)
+_NOTHING = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a report.
+
+    Attributes:
+        title: Its heading.
+        headings: One string a column.
+        rows: Tuples of as many strings.
+        legend: Pairs of a term and a sentence that says what it is.
+        num_labels: How many of the first columns are names, not numbers.
+    """
+
+    title: str
+    headings: tuple
+    rows: tuple
+    legend: tuple = ()
+    num_labels: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """How a field of `LayerMeasurements` is shown.
+
+    Attributes:
+        field: Its name.
+        term: Its name for the reader, with the matrix or extreme it is of.
+        meaning: A sentence, with what a good value is.
+        unconverged: What to put before the value if the power iteration, which
+            finds a spectral norm from below, stopped early.
+    """
+
+    field: str
+    term: str
+    meaning: str
+    unconverged: str = ""
+
+
+QUANTITIES = (
+    Quantity(
+        "spectral_norm",
+        "Spectral norm (operator)",
+        "The most by which the layer can stretch a difference between two "
+        "inputs, on inputs of its own size. Smaller is more stable.",
+        ">=",
+    ),
+    Quantity(
+        "frobenius_norm",
+        "Frobenius norm (kernel)",
+        "The root of the sum of all squared weights. Smaller is simpler.",
+    ),
+    Quantity(
+        "stable_rank",
+        "Stable rank (kernel)",
+        "||A||_F^2 / ||A||_2^2 of the kernel reshaped to a matrix, between 1 "
+        "and its rank: in how many directions the weights really act. Far "
+        "below the rank is good: the layer can be compressed.",
+        "<=",
+    ),
+    Quantity(
+        "layer_cushion",
+        "Layer cushion (minimum)",
+        "The smallest ||A v|| / (||A||_F ||v||) over the samples, for the "
+        "kernel A and the layer's input v. Larger is better: Gaussian noise in "
+        "the input leaves a relative noise in the output that is proportional "
+        "to 1 / cushion. For a dense layer it is at most 1 / sqrt(stable "
+        "rank); for a convolution, which uses each weight many times, it can "
+        "exceed 1.",
+    ),
+    Quantity(
+        "activation_contraction",
+        "Contraction (maximum)",
+        "The largest ||x|| / ||phi(x)|| over the samples, for the activation "
+        "phi before the layer. Near 1 is good, 1.4 is usual for ReLU; inf "
+        "says that some sample switches every unit off.",
+    ),
+)
+
+MARGIN = (
+    "Margin",
+    "The logit of the true class minus the largest other one; at most 0 is an "
+    "error. Larger is better, but only next to the norms: doubling the last "
+    "layer doubles every margin.",
+)
+ERROR = (
+    "Error",
+    "The fraction of the samples with a margin of at most 0: ties count.",
+)
+
+
+def tables(report):
+    """Returns the `Table`s of a `Report`, empty ones left out."""
+    runs = labelled_runs(report)
+    found = [
+        _summary(runs),
+        _margins(runs),
+        _layers(runs),
+        _last_epoch(runs),
+        _unsupported(runs),
+    ]
+    return [table for table in found if table.rows]
+
+
+def notes(report):
+    """Returns what the reader must know, one sentence each."""
+    runs = labelled_runs(report)
+    labels = {}
+    for label, run in runs:
+        for note in _notes(run.train):
+            labels.setdefault(note, []).append(label)
+    return [
+        note if len(found) == len(runs) else f"{', '.join(found)}: {note}"
+        for note, found in labels.items()
+    ]
+
+
+def labelled_runs(report):
+    """Returns pairs of a label and a report: this one, and the baseline."""
+    if report.baseline is None:
+        return [(report.title, report)]
+    label = report.baseline.title
+    if label == report.title:
+        label += " (baseline)"
+    return [(report.title, report), (label, report.baseline)]
+
+
+def samples(report):
+    """Returns pairs of a name and `Measurements`: train and validation."""
+    pairs = [("Train", report.train), ("Validation", report.validation)]
+    return [pair for pair in pairs if pair[1] is not None]
+
+
+def number(value, mark=""):
+    """Formats a number with four digits; `None` was not measured."""
+    if value is None:
+        return _NOTHING
+    if isinstance(value, int):
+        return f"{mark}{value:,}"
+    # Fixed point where it fits, to compare down a column.
+    if 1e-3 <= abs(value) < 1e5:
+        digits = max(0, 3 - int(np.floor(np.log10(abs(value)))))
+        return f"{mark}{value:.{digits}f}"
+    return f"{mark}{value:.4g}"
+
+
+def _summary(runs):
+    rows = [
+        ["Parameters", *(number(run.model["num_parameters"]) for _, run in runs)]
+    ]
+    for i, (name, _) in enumerate(samples(runs[0][1])):
+        found = [_at(samples(run), i) for _, run in runs]
+        rows += [
+            [f"{name} samples", *(number(m and m.num_samples) for m in found)],
+            [f"{name} error", *(_error(m) for m in found)],
+            [f"{name} margin, 10th percentile", *(_margin(m, 10) for m in found)],
+        ]
+    return Table(
+        "Summary",
+        ("", *(label for label, _ in runs)),
+        _tuples(rows),
+        (ERROR,),
+    )
+
+
+def _margins(runs):
+    columns = [
+        (f"{name}, {label}" if len(runs) > 1 else name, measurements)
+        for label, run in runs
+        for name, measurements in samples(run)
+        if measurements.margins is not None
+    ]
+    if not columns:
+        return Table("Margins", (), ())
+    names = {0: "Minimum", 50: "Median", 100: "Maximum"}
+    rows = [
+        [
+            names.get(percentile, f"{percentile}th percentile"),
+            *(_margin(measurements, percentile) for _, measurements in columns),
+        ]
+        for percentile in (0, 10, 25, 50, 75, 90, 100)
+    ]
+    return Table(
+        "Margins",
+        ("", *(heading for heading, _ in columns)),
+        _tuples(rows),
+        (MARGIN,),
+    )
+
+
+def _layers(runs):
+    shown = [
+        quantity
+        for quantity in QUANTITIES
+        if any(
+            getattr(layer, quantity.field) is not None
+            for _, run in runs
+            for layer in run.train.layers.values()
+        )
+    ]
+    # Layers of the same name stand below each other.
+    names = list(dict.fromkeys(n for _, run in runs for n in run.train.layers))
+    rows = []
+    for name in names:
+        for label, run in runs:
+            layer = run.train.layers.get(name)
+            if layer is None:
+                continue
+            labels = [name, _kind(layer)] + [label] * (len(runs) > 1)
+            rows.append(labels + [_cell(layer, quantity) for quantity in shown])
+    labels = ["Layer", "Kind"] + ["Model"] * (len(runs) > 1)
+    return Table(
+        "Layers",
+        (*labels, *(quantity.term for quantity in shown)),
+        _tuples(rows),
+        tuple((quantity.term, quantity.meaning) for quantity in shown),
+        num_labels=len(labels),
+    )
+
+
+def _last_epoch(runs):
+    keys = dict.fromkeys(
+        key for _, run in runs for key in run.history if "/" not in key
+    )
+    rows = [
+        [key, *(number(_last(run.history.get(key))) for _, run in runs)]
+        for key in keys
+    ]
+    return Table(
+        "Last epoch of training",
+        ("Logged", *(label for label, _ in runs)),
+        _tuples(rows),
+        (
+            (
+                "Logged",
+                "As Keras logged it: the values on the training data are means "
+                "over the epoch, while the weights changed.",
+            ),
+        ),
+    )
+
+
+def _unsupported(runs):
+    found = {}
+    for _, run in runs:
+        found |= run.train.unsupported
+    return Table(
+        "Not measured",
+        ("Layer", "Reason"),
+        tuple(found.items()),
+        num_labels=2,
+    )
+
+
+def _notes(measurements):
+    unconverged = [
+        name
+        for name, layer in measurements.layers.items()
+        if layer.converged is False
+    ]
+    if unconverged:
+        yield (
+            "The power iteration did not converge at "
+            f"{', '.join(unconverged)}: >= and <= mark what it bounds."
+        )
+    yield from measurements.notes
+    if measurements.settings:
+        settings = ", ".join(f"{k}={v}" for k, v in measurements.settings.items())
+        yield f"Measured with {settings}."
+
+
+def _kind(layer):
+    if layer.batch_norm is None:
+        return layer.kind
+    return f"{layer.kind}, with {layer.batch_norm}"
+
+
+def _cell(layer, quantity):
+    mark = quantity.unconverged if layer.converged is False else ""
+    return number(getattr(layer, quantity.field), mark)
+
+
+def _error(measurements):
+    if measurements is None or measurements.train_error is None:
+        return _NOTHING
+    return f"{100 * measurements.train_error:.2f} %"
+
+
+def _margin(measurements, percentile):
+    if measurements is None or measurements.margins is None:
+        return _NOTHING
+    return number(measurements.margin(percentile))
+
+
+def _last(values):
+    return values[-1] if values else None
+
+
+def _at(pairs, i):
+    return pairs[i][1] if i < len(pairs) else None
+
+
+def _tuples(rows):
+    return tuple(tuple(row) for row in rows)
