@@ -16,10 +16,13 @@ from tf_genbounds._version import __version__
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import LayerMeasurements
 from tf_genbounds.measurements import Measurements
+from tf_genbounds.report import Report
+from tf_genbounds.report import report
 
 __all__ = [
     "LayerMeasurements",
     "Measurements",
+    "Report",
     "__version__",
     "callbacks",
     "data",
@@ -29,4 +32,5 @@ __all__ = [
     "measure",
     "metrics",
     "regularizers",
+    "report",
 ]

@@ -29,7 +29,11 @@ def jit(function, xla=False):
     two on a CPU.
     """
     if name == "tensorflow":
-        return tf.function(function, jit_compile=xla, autograph=False)
+        compiled = tf.function(function, jit_compile=xla, autograph=False)
+        # Layers of one structure share a function, which each graph that calls
+        # it traces anew. That is no mistake to warn of.
+        compiled._omit_frequent_tracing_warning = True
+        return compiled
     return jax.jit(function)
 
 

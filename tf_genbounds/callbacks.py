@@ -7,6 +7,8 @@ from tf_genbounds.batches import check_positive
 from tf_genbounds.measurer import Measurer
 from tf_genbounds.metrics import get
 
+__all__ = ["GeneralizationMonitor"]
+
 
 class GeneralizationMonitor(keras.callbacks.Callback):
     """Measures the model on a fixed probe set while it is trained.

@@ -6,6 +6,7 @@ TensorFlow is imported inside the commands, so that `--help` is quick.
 import argparse
 import contextlib
 import os
+import re
 import sys
 
 from tf_genbounds._version import __version__
@@ -179,8 +180,11 @@ def _load_model(path):
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras lets through whatever the file causes.
         lines = str(error).strip().splitlines() or [type(error).__name__]
+        # Far down, when a class is neither Keras' own nor ours.
+        unknown = re.search("Could not locate [a-z]+ '[^']*'[.]", str(error))
+        reason = unknown.group() if unknown else lines[0]
         raise ValueError(
-            f"This file cannot be loaded as a Keras model: {lines[0]} "
+            f"This file cannot be loaded as a Keras model: {reason} "
             f"Received: model={path!r}"
         ) from None
 

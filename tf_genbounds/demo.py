@@ -55,6 +55,10 @@ def run(*, epochs=15, seed=0, console=None) -> Demo:
         `Demo`.
     """
     check_positive("epochs", epochs)
+    if not 0 <= seed < 2**32:
+        raise ValueError(
+            f"`seed` must lie between 0 and 2**32 - 1. Received: seed={seed}"
+        )
     train, test = load("digits", "train"), load("digits", "test")
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     runs = {

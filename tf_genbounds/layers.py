@@ -11,6 +11,8 @@ from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
 
+__all__ = ["DARC1Regularization", "DARCRegularization"]
+
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")
 class DARC1Regularization(keras.layers.Layer):

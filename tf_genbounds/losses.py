@@ -17,6 +17,8 @@ from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
 
+__all__ = ["DARC", "DARC1"]
+
 # The registered names say "losses.", since `regularizers` has a DARC1 as well
 # and Keras would let the one registered last take the place of the other.
 

@@ -12,6 +12,8 @@ from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
 
+__all__ = ["DARC", "DARC1"]
+
 
 @keras.saving.register_keras_serializable("tf_genbounds", "regularizers.DARC1")
 class DARC1(keras.regularizers.Regularizer):

@@ -25,7 +25,7 @@ def margins(logits, labels):
 
     Example:
 
-    >>> margins([[1.5, 0.0], [1.0, 3.0]], [0, 0]).tolist()
+    >>> np.asarray(margins([[1.5, 0.0], [1.0, 3.0]], [0, 0])).tolist()
     [1.5, -2.0]
 
     References:

@@ -19,7 +19,7 @@ def sample_norm(x):
 
     Example:
 
-    >>> sample_norm([[3.0, 4.0], [0.0, 0.0]]).tolist()
+    >>> np.asarray(sample_norm([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [5.0, 0.0]
     """
     x = ops.cast(ops.convert_to_tensor(x), "float32")

@@ -60,8 +60,7 @@ class LinearOperator:
 
     >>> layer = keras.layers.Dense(2, kernel_initializer="ones")
     >>> layer.build((None, 3))
-    >>> operator = linear_operator(layer)
-    >>> operator.as_matrix().shape  # (out, in): the transpose of the kernel.
+    >>> tuple(linear_operator(layer).as_matrix().shape)  # Kernel transposed.
     (2, 3)
     """
 
@@ -200,8 +199,11 @@ def linear_operator(layer, input_shape=None):
         )
     if input_shape is None:
         input_shape = layer.get_build_config()["input_shape"][1:]
-    structure = _STRUCTURES[_linear_class(layer)].of(layer, tuple(input_shape))
-    return LinearOperator(structure, _kernel(layer))
+    kernel = _kernel(layer)
+    structure = _STRUCTURES[_linear_class(layer)].of(
+        layer, tuple(kernel.shape), tuple(input_shape)
+    )
+    return LinearOperator(structure, kernel)
 
 
 def _linear_class(layer):

@@ -29,19 +29,22 @@ class Contraction:
     channel_axis = -1
 
     @classmethod
-    def of(cls, layer, input_shape):
+    def of(cls, layer, kernel_shape, input_shape):
         if isinstance(layer, keras.layers.Dense):
             equation = "...i,io->...o"
         else:
             equation = layer.equation
-        output_shape = layer.compute_output_shape((None, *input_shape))
         inputs = equation.split(",")[0].replace("...", "")
         num_elided = 1 + len(input_shape) - len(inputs)
         unused = [c for c in string.ascii_letters if c not in equation]
-        elided = "".join(unused[:num_elided])
-        return cls(
-            input_shape, tuple(output_shape[1:]), equation.replace("...", elided)
-        )
+        equation = equation.replace("...", "".join(unused[:num_elided]))
+
+        inputs, kernel, outputs = equation.replace("->", ",").split(",")
+        sizes = dict(zip(inputs[1:], input_shape, strict=True))
+        sizes.update(zip(kernel, kernel_shape, strict=True))
+        # Not by `compute_output_shape`, which leaves out what the user did.
+        output_shape = tuple(sizes[c] for c in outputs[1:])
+        return cls(input_shape, output_shape, equation)
 
     @staticmethod
     def unsupported_equation(equation):
@@ -115,7 +118,7 @@ class Convolution:
     output_padding: tuple | None = None
 
     @classmethod
-    def of(cls, layer, input_shape):
+    def of(cls, layer, kernel_shape, input_shape):
         return cls(
             input_shape=input_shape,
             output_shape=tuple(

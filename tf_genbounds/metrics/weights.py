@@ -231,7 +231,7 @@ class FrobeniusNorm(WeightMetric):
     >>> metric = FrobeniusNorm()
     >>> metric.bind(model)
     >>> metric.update_state()
-    >>> round(float(metric.result()["frobenius_norm/dense_1"]) ** 2)
+    >>> round(float(metric.result()["frobenius_norm/dense"]) ** 2)
     6
     """
 

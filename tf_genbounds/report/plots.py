@@ -160,6 +160,8 @@ def _margins(runs):
         for label, run in runs
     ]
     found = [(label, parts) for label, parts in found if parts]
+    if not found:
+        return []
     bins = _bins([m.margins for _, parts in found for _, m in parts], log=False)
     return [_margin_panel(label, parts, bins) for label, parts in found]
 
@@ -211,7 +213,7 @@ def _cushion_panel(layer, runs):
             _log_ticks(ax.xaxis)
         ax.set_xlabel("layer cushion (dotted: the minimum)")
         ax.set_ylabel("fraction of samples")
-        if len(runs) > 1:
+        if len(runs) > 1 or not np.isfinite(found[0][2]).all():
             _legend_below(ax, len(runs))
 
     alt = " ".join(

@@ -1,0 +1,267 @@
+"""The command line does its work, or says in one line why it cannot."""
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import keras
+import pytest
+
+from tf_genbounds import __version__
+from tf_genbounds.cli import main
+from tf_genbounds.regularizers import DARC1
+from tf_genbounds.report import Report
+
+
+def digits_model(classes=10, shape=(8, 8)):
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(8, activation="relu", name="hidden"),
+            keras.layers.Dense(
+                classes, name="logits", activity_regularizer=DARC1(0.1)
+            ),
+        ],
+        name="small",
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = str(tmp_path / "small.keras")
+    digits_model().save(path)
+    return path
+
+
+def run_script(*arguments, code=""):
+    """Runs the console script in a process of its own."""
+    script = (
+        "import sys; sys.argv = ['tf-genbounds', *sys.argv[1:]]\n"
+        "from tf_genbounds.cli import main\n"
+        "try:\n    status = main()\n"
+        "except SystemExit as exit:\n    status = exit.code\n"
+        f"{code}\nsys.exit(status)"
+    )
+    environment = dict(os.environ)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def test_the_console_script_is_this_main():
+    scripts = importlib.metadata.entry_points(group="console_scripts")
+    assert scripts["tf-genbounds"].load() is main
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["report"]])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([*command, "--help"])
+    assert exit.value.code == 0
+    assert "example: tf-genbounds" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    assert capsys.readouterr().out == f"tf-genbounds {__version__}\n"
+
+
+def test_help_does_not_import_tensorflow():
+    code = "assert not {'tensorflow', 'jax', 'keras'} & set(sys.modules)"
+    done = run_script("--help", code=code)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout and "report" in done.stdout
+
+
+def test_report_writes_and_prints(saved, tmp_path, capsys):
+    out = tmp_path / "out" / "here"
+    status = main(
+        ["report", saved, "--data", "digits", "--out", str(out)]
+        + ["--num-samples", "50"]
+    )
+    assert status == 0
+    assert sorted(os.listdir(out)) == ["report.html", "report.json", "report.md"]
+    result = Report.from_json((out / "report.json").read_text())
+    assert result.title == "small" and list(result.train.layers) == [
+        "hidden",
+        "logits",
+    ]
+    assert result.train.num_samples == result.validation.num_samples == 50
+    printed = capsys.readouterr().out
+    assert "Generalization report: small" in printed and "logits" in printed
+    assert (out / "report.md").read_text() == result.to_markdown()
+
+
+def test_report_prints_json(saved, tmp_path, capsys):
+    out = tmp_path / "out"
+    status = main(
+        ["report", saved, "--data", "digits", "--out", str(out), "--json"]
+        + ["--split-train", "train[:20]", "--split-validation", "none"]
+    )
+    assert status == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads((out / "report.json").read_text())
+    result = Report.from_json(printed)
+    assert result.train.num_samples == 20 and result.validation is None
+
+
+def test_demo_writes_and_prints(tmp_path, capfd):
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out), "--epochs", "1"]) == 0
+    assert sorted(os.listdir(out)) == [
+        "report.html",
+        "report.json",
+        "report.md",
+        "with_darc1.keras",
+        "without_darc1.keras",
+    ]
+    printed, noise = capfd.readouterr()
+    assert "Test error" in printed and "With DARC1 the penalty is" in printed
+    assert "epoch" not in noise  # The progress is for terminals.
+    # The saved model is the measured one, and `report` can read it.
+    status = main(
+        ["report", str(out / "with_darc1.keras"), "--data", "digits"]
+        + ["--out", str(tmp_path / "again"), "--json"]
+    )
+    assert status == 0
+    again = Report.from_json(capfd.readouterr().out)
+    before = Report.from_json((out / "report.json").read_text())
+    assert again.train.to_json() == before.train.to_json()
+
+
+def broken_files(folder):
+    (folder / "noise.keras").write_bytes(b"\x00\x01\x02" * 100)
+    (folder / "empty.keras").write_bytes(b"")
+    with zipfile.ZipFile(folder / "zip.keras", "w") as file:
+        file.writestr("readme.txt", "not a model")
+    digits_model().save(folder / "whole.keras")
+    whole = (folder / "whole.keras").read_bytes()
+    (folder / "cut.keras").write_bytes(whole[: len(whole) // 2])
+
+    class Foreign(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    model = keras.Sequential([keras.Input((8, 8)), Foreign()])
+    model.save(folder / "foreign.keras")
+    digits_model(classes=3).save(folder / "three.keras")
+    digits_model(shape=(5, 5)).save(folder / "shape.keras")
+    keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten()]).save(
+        folder / "nothing.keras"
+    )
+
+
+@pytest.mark.parametrize(
+    "model, options, message",
+    [
+        ("missing.keras", {}, "cannot be loaded as a Keras model.*not found"),
+        ("noise.keras", {}, "cannot be loaded as a Keras model"),
+        ("empty.keras", {}, "cannot be loaded as a Keras model"),
+        ("zip.keras", {}, "cannot be loaded as a Keras model"),
+        ("cut.keras", {}, "cannot be loaded as a Keras model"),
+        ("foreign.keras", {}, "cannot be loaded as a Keras model: Could not locate class 'Foreign'"),
+        ("three.keras", {}, "Labels must lie in .0, 3."),
+        ("shape.keras", {}, r"shape.*5, 5\).*8, 8\)"),
+        ("nothing.keras", {}, "no linear layer"),
+        ("whole.keras", {"--data": "digitz"}, "Did you mean 'digits'"),
+        ("whole.keras", {"--data": "titanic"}, "labelled images"),
+        ("whole.keras", {"--split-train": "trian"}, "Unknown split 'trian'"),
+        ("whole.keras", {"--split-validation": "dev"}, "Unknown split 'dev'"),
+        ("whole.keras", {"--num-samples": "0"}, "Received: num_samples=0"),
+        ("whole.keras", {"--num-samples": "x"}, "invalid int value: 'x'"),
+        ("whole.keras", {"--out": "file"}, "cannot be written to.*File exists"),
+        ("whole.keras", {"--out": "file/x"}, "cannot be written to"),
+    ],
+)
+def test_report_refuses_bad_input(
+    model, options, message, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    broken_files(tmp_path)
+    (tmp_path / "file").write_text("keep")
+    before = sorted(os.listdir(tmp_path))
+    options = {"--data": "digits", "--out": "new/out"} | options
+    capfd.readouterr()
+    status = _status(["report", model, *sum(options.items(), ())])
+    assert status == 2
+    printed, line = capfd.readouterr()
+    assert printed == ""
+    assert line.startswith("tf-genbounds report: ") and line.count("\n") == 1
+    assert re.search(message, line), line
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "file").read_text() == "keep"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--epochs", "0"], "epochs.*Received: epochs=0"),
+        (["--epochs", "-3"], "Received: epochs=-3"),
+        (["--epochs", "two"], "invalid int value: 'two'"),
+        (["--seed", "-1"], "Received: seed=-1"),
+        (["--out", "file"], "cannot be written to"),
+    ],
+)
+def test_demo_refuses_bad_input(arguments, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("keep")
+    assert _status(["demo", *arguments]) == 2
+    printed, line = capfd.readouterr()
+    assert printed == ""
+    assert line.startswith("tf-genbounds demo: ") and line.count("\n") == 1
+    assert re.search(message, line), line
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "required: COMMAND"),
+        (["dmeo"], "invalid choice: 'dmeo'"),
+        (["demo", "--what"], "unrecognized arguments: --what"),
+    ],
+)
+def test_an_unknown_command_or_option_is_refused(arguments, message, capsys):
+    assert _status(arguments) == 2
+    line = capsys.readouterr().err
+    assert message in line and line.count("\n") == 1
+
+
+def test_the_script_says_one_line_and_nothing_of_tensorflow(tmp_path):
+    done = run_script(
+        "report", "missing.keras", "--data", "digits", "--out", str(tmp_path / "out")
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("tf-genbounds report: This file cannot be loaded")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    from tf_genbounds import demo
+
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupted)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 130
+    assert os.listdir(tmp_path) == []
+
+
+def _status(arguments):
+    try:
+        return main(arguments)
+    except SystemExit as exit:
+        return exit.code
