@@ -116,30 +116,6 @@ def test_report_prints_json(saved, tmp_path, capsys):
     assert result.train.num_samples == 20 and result.validation is None
 
 
-def test_demo_writes_and_prints(tmp_path, capfd):
-    out = tmp_path / "demo"
-    assert main(["demo", "--out", str(out), "--epochs", "1"]) == 0
-    assert sorted(os.listdir(out)) == [
-        "report.html",
-        "report.json",
-        "report.md",
-        "with_darc1.keras",
-        "without_darc1.keras",
-    ]
-    printed, noise = capfd.readouterr()
-    assert "Test error" in printed and "With DARC1 the penalty is" in printed
-    assert "epoch" not in noise  # The progress is for terminals.
-    # The saved model is the measured one, and `report` can read it.
-    status = main(
-        ["report", str(out / "with_darc1.keras"), "--data", "digits"]
-        + ["--out", str(tmp_path / "again"), "--json"]
-    )
-    assert status == 0
-    again = Report.from_json(capfd.readouterr().out)
-    before = Report.from_json((out / "report.json").read_text())
-    assert again.train.to_json() == before.train.to_json()
-
-
 def broken_files(folder):
     (folder / "noise.keras").write_bytes(b"\x00\x01\x02" * 100)
     (folder / "empty.keras").write_bytes(b"")

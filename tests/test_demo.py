@@ -1,6 +1,7 @@
 """The demonstration compares two runs that differ in the penalty only."""
 
 import dataclasses
+import os
 import re
 
 import keras
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from tf_genbounds import demo
+from tf_genbounds.cli import main
 from tf_genbounds.data import load
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.measure import measure
+from tf_genbounds.report import Report
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +53,36 @@ def test_the_penalty_is_of_the_whole_training_data(result):
         np.testing.assert_allclose(penalty, darc1_penalty(logits), rtol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_result(result):
-    again = demo.run(epochs=2, seed=1)
-    assert again.report.title == "with DARC1"
+def test_the_command_writes_and_prints_what_run_returns(result, tmp_path, capfd):
+    out = tmp_path / "demo"
+    status = main(["demo", "--out", str(out), "--epochs", "2", "--seed", "1"])
+    assert status == 0
+    assert sorted(os.listdir(out)) == [
+        "report.html",
+        "report.json",
+        "report.md",
+        "with_darc1.keras",
+        "without_darc1.keras",
+    ]
+    printed, noise = capfd.readouterr()
+    assert "Test error" in printed and "With DARC1 the penalty is" in printed
+    assert "epoch" not in noise  # The progress is for terminals.
+
+    # The same seed gives the same run, but for the order of sums.
+    written = Report.from_json((out / "report.json").read_text())
     for run, other in (
-        (again.report, result.report),
-        (again.report.baseline, result.report.baseline),
+        (written, result.report),
+        (written.baseline, result.report.baseline),
     ):
         np.testing.assert_allclose(run.history["loss"], other.history["loss"], 1e-4)
         np.testing.assert_allclose(run.train.margins, other.train.margins, atol=1e-2)
+
+    # The saved model is the measured one, and `report` can read it.
+    model = str(out / "with_darc1.keras")
+    again = tmp_path / "again"
+    main(["report", model, "--data", "digits", "--out", str(again), "--json"])
+    again = Report.from_json(capfd.readouterr().out)
+    assert again.train.to_json() == written.train.to_json()
 
 
 def test_the_summary_has_a_row_for_each_number(result):

@@ -21,7 +21,8 @@ from tf_genbounds.measurements import (
     Measurements,
     check_choice,
 )
-from tf_genbounds.network import Network, activation_tensors, check_built
+from tf_genbounds.linear_map import activation_tensors
+from tf_genbounds.network import Network, check_built
 
 OF_WEIGHTS = ("spectral_norm", "frobenius_norm", "stable_rank")
 OF_SAMPLES = ("layer_cushion", "activation_contraction", "margins")

@@ -43,6 +43,11 @@ class Call:
     outputs: list
     pre_activation: Any = None
 
+    @property
+    def key(self):
+        """What tells this call from the others, in every run."""
+        return id(self.operation), self.index
+
 
 def operations(model):
     """Returns every layer and operation below `model`, once each, by path.

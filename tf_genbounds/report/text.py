@@ -35,7 +35,7 @@ def rich_table(table):
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, heading in enumerate(table.headings):
         justify = "left" if i < table.num_labels else "right"
         # `Text`, so that a name with brackets is not read as markup.

@@ -1,0 +1,272 @@
+"""Reads the graph of a model off the tensors of one watched run.
+
+Which layers are linear maps, which batch normalization is folded into which,
+which activation feeds which map, and where the logits are: all of it follows
+from who made and who took which tensor, for every kind of Keras model.
+"""
+
+import collections
+
+import keras
+
+from tf_genbounds import taps
+from tf_genbounds.functional.operators import (
+    LINEAR_LAYERS,
+    linear_operator,
+    unsupported_reason,
+)
+from tf_genbounds.linear_map import LinearMap, batch_norm_scale
+
+_PROBABILITIES = (
+    keras.activations.softmax,
+    keras.activations.sigmoid,
+    keras.activations.log_softmax,
+    keras.activations.log_sigmoid,
+)
+_ACTIVATION_LAYERS = (
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+)
+# Names of the `keras.ops` nodes; the classes are not public.
+_PROBABILITY_OPS = {"Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"}
+_ACTIVATION_OPS = _PROBABILITY_OPS - {"Softmax", "LogSoftmax"} | {
+    "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu",
+    "Mish", "Relu", "Relu6", "Selu", "Silu", "Softplus", "Softsign", "Tanh",
+}  # fmt: skip
+# They shrink no norm by a nonlinearity. Others may, as `maximum(x, 0)` does.
+_HARMLESS_OPS = {
+    "Add", "AveragePool", "Cast", "Concatenate", "ExpandDims", "Flip", "GetItem",
+    "Identity", "MaxPool", "Mean", "Moveaxis", "Multiply", "Pad", "Ravel",
+    "Repeat", "Reshape", "Roll", "Split", "Squeeze", "Stack", "Subtract", "Sum",
+    "Swapaxes", "Take", "Tile", "Transpose", "TrueDivide",
+}  # fmt: skip
+
+
+class Graph:
+    """The graph of a model.
+
+    Args:
+        model: Keras model.
+        output: What it returned in a watched run.
+        calls: The `taps.Call`s of the run.
+        inputs: Nest of the tensors that it received.
+
+    Attributes:
+        maps: `LinearMap` by name, in the order of the calls.
+        logits: `(key, tensor)`: the call and which tensor of it the logits
+            are, `"inputs"` or `"pre_activation"`; `None`: the model's output.
+        outputs: The output tensors, flat.
+        unsupported: Reason by name, for layers with weights that are neither
+            a linear map nor folded into one.
+        notes: What a reader of the numbers must know, a sentence each.
+    """
+
+    def __init__(self, model, output, calls, inputs):
+        self.outputs = keras.tree.flatten(output)
+        self.notes = []
+        self._calls = calls
+        self._inputs = {id(t) for t in keras.tree.flatten(inputs)}
+        self._batch_size = keras.tree.flatten(inputs)[0].shape[0]
+        self._names = _names(taps.operations(model))
+        # The first call that returned a tensor made it: a dropout that passes
+        # its input on, or the nested model around a layer, comes later.
+        self._producer = {}
+        self._consumers = collections.defaultdict(list)
+        for call in calls:
+            if call.pre_activation is not None:
+                # If the activation is itself a layer, this is its input.
+                self._producer.setdefault(id(call.pre_activation), call)
+            for tensor in call.outputs:
+                self._producer.setdefault(id(tensor), call)
+            for tensor in call.inputs:
+                self._consumers[id(tensor)].append(call)
+        reasons = self._reasons()
+        self.maps = {}
+        for call in calls:
+            if _is_linear(call.operation) and call.operation not in reasons:
+                linear = self._linear_map(call)
+                self.maps[linear.name] = linear
+        folded = {linear.batch_norm for linear in self.maps.values()}
+        self.unsupported = {
+            self._names[operation]: reason
+            for operation, reason in reasons.items()
+            if operation not in folded
+        }
+        self.logits = self._logits()
+
+    def _linear_map(self, call):
+        name = self._names[call.operation]
+        if call.index:
+            name += f"#{call.index + 1}"
+        input_shape = tuple(call.inputs[0].shape[1:])
+        operator = linear_operator(call.operation, input_shape)
+        activations = self._activations(call.inputs[0])
+        if activations is None:
+            self.notes.append(
+                f"The activation that feeds {name!r} cannot be seen, so its "
+                "contraction is not measured: an operation there is unknown."
+            )
+        return LinearMap(
+            name=name,
+            layer=call.operation,
+            key=call.key,
+            input_shape=input_shape,
+            output_shape=tuple(call.outputs[0].shape[1:]),
+            channel_axis=operator.channel_axis,
+            batch_norm=self._batch_norm(call, operator),
+            activations=activations,
+        )
+
+    def _reasons(self):
+        """Returns, by operation, why a layer with weights is no linear map."""
+        called = collections.defaultdict(list)
+        for call in self._calls:
+            called[call.operation].append(call)
+        reasons = {}
+        for operation in self._names:
+            if not _has_own_weights(operation):
+                continue
+            reason = _reason(operation)
+            if reason is None and not called[operation]:
+                reason = "is not called in inference mode"
+            if reason is None and any(
+                c.inputs[0].shape[0] != self._batch_size
+                for c in called[operation]
+            ):
+                reason = "its input does not keep the batch axis"
+            if reason is not None:
+                reasons[operation] = reason
+        return reasons
+
+    def _batch_norm(self, call, operator):
+        """Returns the batch norm that directly follows a call, or None."""
+        if _has_activation(call):
+            return None
+        followers = self._consumers[id(call.outputs[0])]
+        # The linear map's output must go nowhere else, or the folded map is
+        # not what the rest of the network sees. Containers repeat a call.
+        followers = [c for c in followers if not _is_container(c.operation)]
+        if len(followers) != 1 or id(call.outputs[0]) in map(id, self.outputs):
+            return None
+        follower = followers[0].operation
+        if not isinstance(follower, keras.layers.BatchNormalization):
+            return None
+        if sum(c.operation is follower for c in self._calls) > 1:
+            return None  # Shared: it may not be folded everywhere.
+        rank = len(call.outputs[0].shape)
+        if follower.axis % rank != operator.channel_axis % rank:
+            return None
+        try:
+            operator.scaled(batch_norm_scale(follower))
+        except ValueError:  # The channels do not index the kernel.
+            return None
+        return follower
+
+    def _activations(self, tensor):
+        """Walks back from a tensor to the linear maps behind it.
+
+        Returns the keys of the activations on the way, or None if an
+        operation on the way is not known.
+        """
+        found, seen, queue = {}, set(), [tensor]
+        while queue:
+            tensor = queue.pop()
+            if id(tensor) in seen or id(tensor) in self._inputs:
+                continue
+            seen.add(id(tensor))
+            call = self._producer.get(id(tensor))
+            if call is None or not _is_known(call.operation):
+                return None
+            if _has_activation(call):
+                found[call.key] = None
+            if not _is_linear(call.operation):
+                queue.extend(call.inputs)
+        return tuple(found)
+
+    def _logits(self):
+        """Returns where the logits are, if not in the output."""
+        call = self._producer.get(id(self.outputs[0]))
+        if call is None:
+            return None
+        activation = vars(call.operation).get("activation")
+        kind = type(call.operation).__name__
+        if call.pre_activation is not None and activation in _PROBABILITIES:
+            name, tensor = activation.__name__, "pre_activation"
+        elif _is_keras(call.operation) and kind in _PROBABILITY_OPS:
+            name, tensor = kind.lower(), "inputs"
+        else:
+            return None
+        self.notes.append(
+            f"The {name} of {call.operation.name!r} is removed: margins are "
+            "of logits."
+        )
+        return call.key, tensor
+
+
+def _names(paths):
+    """Names layers by their own name, by their path where it is not unique."""
+    count = collections.Counter(path[-1] for path in paths.values())
+    return {
+        operation: path[-1] if count[path[-1]] == 1 else "/".join(path)
+        for operation, path in paths.items()
+    }
+
+
+def _is_keras(operation):
+    return type(operation).__module__.startswith("keras.")
+
+
+def _is_linear(operation):
+    return isinstance(operation, LINEAR_LAYERS)
+
+
+def _is_container(operation):
+    """Whether an operation calls others, whose calls are recorded too."""
+    return bool(getattr(operation, "_layers", ())) and not _is_linear(operation)
+
+
+def _has_activation(call):
+    operation = call.operation
+    if isinstance(operation, _ACTIVATION_LAYERS):
+        return True
+    if call.pre_activation is not None:
+        return vars(operation)["activation"] is not keras.activations.linear
+    return _is_keras(operation) and type(operation).__name__ in _ACTIVATION_OPS
+
+
+def _is_known(operation):
+    """Whether no activation can hide in an operation, unrecorded."""
+    if not _is_keras(operation) or _is_container(operation):
+        return False
+    if isinstance(operation, keras.Layer):
+        return not isinstance(operation, keras.layers.Lambda)
+    return type(operation).__name__ in _ACTIVATION_OPS | _HARMLESS_OPS
+
+
+def _has_own_weights(operation):
+    """Whether a layer has weights that do not belong to its sublayers."""
+    if not isinstance(operation, keras.Layer):
+        return False
+    if isinstance(operation, taps.LOOPS):
+        return bool(operation.weights)
+    inner = {id(w) for layer in operation._layers for w in layer.weights}
+    return any(id(w) not in inner for w in operation.weights)
+
+
+def _reason(operation):
+    """Why a layer with weights has no linear map, or None if it has one."""
+    if isinstance(operation, LINEAR_LAYERS):
+        return unsupported_reason(operation)
+    kind = type(operation).__name__
+    if isinstance(operation, taps.LOOPS):
+        return f"{kind} runs in a loop, whose tensors cannot be watched"
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return (
+            "this batch normalization does not directly follow a linear map, "
+            "so it is not folded; it counts as part of the activation"
+        )
+    if isinstance(operation, keras.layers.PReLU):
+        return "PReLU is an activation with weights, not a linear map"
+    return f"{kind} is not a linear map that can be measured"
