@@ -17,7 +17,7 @@ from tf_genbounds.regularizers import DARC1
 from tf_genbounds.report import Report
 
 
-def digits_model(classes=10, shape=(8, 8)):
+def digits_model(classes=10, shape=(8, 8, 1)):
     return keras.Sequential(
         [
             keras.Input(shape),
@@ -129,11 +129,11 @@ def broken_files(folder):
         def call(self, x):
             return x
 
-    model = keras.Sequential([keras.Input((8, 8)), Foreign()])
+    model = keras.Sequential([keras.Input((8, 8, 1)), Foreign()])
     model.save(folder / "foreign.keras")
     digits_model(classes=3).save(folder / "three.keras")
     digits_model(shape=(5, 5)).save(folder / "shape.keras")
-    keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten()]).save(
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]).save(
         folder / "nothing.keras"
     )
 
@@ -146,9 +146,9 @@ def broken_files(folder):
         ("empty.keras", {}, "cannot be loaded as a Keras model"),
         ("zip.keras", {}, "cannot be loaded as a Keras model"),
         ("cut.keras", {}, "cannot be loaded as a Keras model"),
-        ("foreign.keras", {}, "cannot be loaded as a Keras model: Could not locate class 'Foreign'"),
+        ("foreign.keras", {}, "Could not locate class 'Foreign'"),
         ("three.keras", {}, "Labels must lie in .0, 3."),
-        ("shape.keras", {}, r"shape.*5, 5\).*8, 8\)"),
+        ("shape.keras", {}, r"shape.*5, 5\).*8, 8, 1\)"),
         ("nothing.keras", {}, "no linear layer"),
         ("whole.keras", {"--data": "digitz"}, "Did you mean 'digits'"),
         ("whole.keras", {"--data": "titanic"}, "labelled images"),

@@ -12,7 +12,7 @@ from tf_genbounds.data import load
 
 def test_digits_are_float_images_in_the_unit_interval():
     x, y = load("digits")
-    assert x.shape == (1797, 8, 8) and x.dtype == "float32"
+    assert x.shape == (1797, 8, 8, 1) and x.dtype == "float32"
     assert y.shape == (1797,) and y.dtype == "int64"
     assert x.min() == 0 and x.max() == 1
     assert set(y) == set(range(10))

@@ -5,32 +5,13 @@
 `gb.report` reports.
 """
 
-from tf_genbounds import callbacks
-from tf_genbounds import data
-from tf_genbounds import functional
-from tf_genbounds import layers
-from tf_genbounds import losses
-from tf_genbounds import metrics
-from tf_genbounds import regularizers
-from tf_genbounds._version import __version__
-from tf_genbounds.measure import measure
-from tf_genbounds.measurements import LayerMeasurements
-from tf_genbounds.measurements import Measurements
-from tf_genbounds.report import Report
-from tf_genbounds.report import report
+import os
+import sys
 
-__all__ = [
-    "LayerMeasurements",
-    "Measurements",
-    "Report",
-    "__version__",
-    "callbacks",
-    "data",
-    "functional",
-    "layers",
-    "losses",
-    "measure",
-    "metrics",
-    "regularizers",
-    "report",
-]
+from tf_genbounds._version import __version__  # noqa: F401
+
+# The console script answers `--help` without TensorFlow, and silences its
+# start-up messages before it imports what a command needs. Everyone else gets
+# all the names at once: Keras can load only what has been imported.
+if not os.path.basename((sys.argv or [""])[0]).startswith("tf-genbounds"):
+    from tf_genbounds.api import *  # noqa: F403

@@ -35,8 +35,8 @@ def load(name, split=None, normalize=True):
 
     Returns:
         A pair `(x, y)`: images of shape `(samples, height, width, channels)`,
-        without channels for the digits, float32 if normalized and as stored
-        otherwise; int64 labels of shape `(samples,)`.
+        float32 if normalized and as stored otherwise; int64 labels of shape
+        `(samples,)`.
 
     Raises:
         ValueError: If the name or the split is unknown, or if the set is not
@@ -48,7 +48,7 @@ def load(name, split=None, normalize=True):
 
     >>> x, y = load("digits", split="train[:100]")
     >>> x.shape, x.dtype.name, y.shape
-    ((100, 8, 8), 'float32', (100,))
+    ((100, 8, 8, 1), 'float32', (100,))
     """
     if not isinstance(name, str):
         raise TypeError(f"`name` must be a string. Received: name={name!r}")
@@ -100,7 +100,7 @@ def _digits(split):
         ]
     )
     return (
-        bunch.images[chosen].astype("uint8"),
+        bunch.images[chosen, ..., None].astype("uint8"),
         bunch.target[chosen].astype("int64"),
     )
 

@@ -17,7 +17,7 @@ from tf_genbounds.metrics import StableRank
 from tf_genbounds.report.report import Report
 from tf_genbounds.report.report import report
 from tf_genbounds.report.tables import Table
-from tf_genbounds.report.tables import number
+from tf_genbounds.report.quantities import number
 
 BATCH_SIZE = 64
 # What the authors of DARC1 used, 0.001 for each sample of a batch.
@@ -91,8 +91,7 @@ def network():
     same = dict(padding="same", activation="relu")
     return keras.Sequential(
         [
-            keras.Input((8, 8)),
-            layers.Reshape((8, 8, 1)),
+            keras.Input((8, 8, 1)),
             layers.Conv2D(16, 3, name="conv1", **same),
             layers.MaxPooling2D(),
             layers.Conv2D(32, 3, name="conv2", **same),

@@ -22,7 +22,7 @@ SEEDS = range(4 if TENSORFLOW else 1)
 
 @functools.cache
 def convolution(
-    seed=0, image=(8, 8), channels=8, filters=8, taps=3, dtype=None, **options
+    seed=0, image=(6, 6), channels=8, filters=8, taps=3, dtype=None, **options
 ):
     """The operator of a random convolution with tiny gaps."""
     layer = layers.Conv2D(filters, taps, dtype=dtype, **options)
@@ -175,7 +175,7 @@ def test_single_steps_from_a_warm_start_converge(which):
         step = spectral_norm(operator, which, start=vectors, max_iterations=1)
         vectors = step.vectors
         values.append(float(step.value))
-    assert values[0] < 0.8 * expected
+    assert values[0] < 0.9 * expected
     np.testing.assert_allclose(values[-1], expected, rtol=0.005)
     warm = spectral_norm(operator, which, start=vectors)
     assert int(warm.iterations) < int(spectral_norm(operator, which).iterations)
@@ -195,7 +195,7 @@ def test_a_warm_start_follows_a_kernel_that_changes():
 def test_vectors_have_the_shape_of_the_start(which):
     operator = convolution(filters=24, channels=24)
     start = start_vectors(operator, which, num_vectors=3)
-    expected = {"operator": (3, 8, 8, 24), "kernel": (1, 3, 24)}[which]
+    expected = {"operator": (3, 6, 6, 24), "kernel": (1, 3, 24)}[which]
     assert start.shape == expected
     for max_iterations in (1, 5):
         estimate = spectral_norm(
@@ -213,8 +213,8 @@ def test_the_seed_decides():
     # The same numbers on every backend.
     np.testing.assert_allclose(
         start_vectors(np.ones((100, 50)), seed=0)[0, :2],
-        [0.11762, 1.70976],
-        atol=1e-4,
+        [1.117622, -1.387125],
+        atol=1e-6,
     )
 
 
@@ -300,39 +300,36 @@ def test_half_precision_kernels_give_float32():  # Trap 18.
 # Inside compiled functions. --------------------------------------------------
 
 
-@pytest.mark.parametrize("xla", [True, False])
-@pytest.mark.parametrize("max_iterations", [1, 30])
+@pytest.mark.parametrize(
+    "xla, max_iterations", [(True, 1), (True, 30), (False, 1), (False, 30)]
+)
 def test_it_runs_in_a_compiled_step_on_todays_weights(xla, max_iterations):
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            layers.Conv2D(20, 3, strides=2, padding="same"),
-            layers.Dense(24),
-        ]
-    )
-    model.layers[0].kernel.assign(matrix(3, 3, 3, 20))
+    layer = layers.Conv2D(20, 3, strides=2, padding="same")
+    layer.build((None, 6, 6, 3))
+    layer.kernel.assign(matrix(3, 3, 3, 20))
 
     def norms(values):
-        with backend.stateless(model.variables, values):
-            operators = [linear_operator(layer) for layer in model.layers]
-            return [
-                (
-                    spectral_norm(o, which, max_iterations=max_iterations).value,
-                    stable_rank(o, which, max_iterations=max_iterations),
-                    frobenius_norm(o, which),
+        with backend.stateless(layer.variables, values):
+            operator = linear_operator(layer)
+            found = []
+            for which in ("operator", "kernel"):
+                estimate = spectral_norm(
+                    operator, which, max_iterations=max_iterations
                 )
-                for o in operators
-                for which in ("operator", "kernel")
-            ]
+                found += [
+                    estimate.value,
+                    estimate.residual,
+                    stable_rank(operator, which, estimate=estimate),
+                    frobenius_norm(operator, which),
+                ]
+            return found
 
     compiled = backend.jit(norms, xla=xla)
-    values = backend.values(model.variables)
-    compiled([2 * value for value in values])
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(ops.stack(ops.convert_to_tensor(compiled(values)))),
-        ops.convert_to_numpy(ops.stack(ops.convert_to_tensor(norms(values)))),
-        rtol=2e-4,
-    )
+    values = backend.values(layer.variables)
+    twice = ops.convert_to_numpy(compiled([2 * value for value in values]))
+    once = ops.convert_to_numpy(compiled(values))
+    np.testing.assert_allclose(once, norms(values), rtol=2e-3)
+    np.testing.assert_allclose(twice / once, [2, 1, 1, 2] * 2, rtol=2e-3)
 
 
 # The stable rank. ------------------------------------------------------------
@@ -383,8 +380,8 @@ def test_errors_say_what_came():
         spectral_norm(operator, max_iterations=0)
     with pytest.raises(ValueError, match="Received: num_vectors=0"):
         spectral_norm(operator, num_vectors=0)
-    with pytest.raises(ValueError, match=r"Received: start.shape=\(4, 8, 8, 3\)"):
-        spectral_norm(operator, start=np.zeros((4, 8, 8, 3)))
+    with pytest.raises(ValueError, match=r"Received: start.shape=\(4, 6, 6, 3\)"):
+        spectral_norm(operator, start=np.zeros((4, 6, 6, 3)))
     with pytest.raises(ValueError, match=r"Received: start.shape=\(\)"):
         spectral_norm(operator, start=1.0)
     layer = layers.Conv1D(2, 3)

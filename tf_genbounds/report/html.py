@@ -10,8 +10,9 @@ except ImportError:
         "The HTML page needs jinja2: `pip install tf_genbounds[report]`."
     ) from None
 
+from tf_genbounds.report import panels
 from tf_genbounds.report import plots
-from tf_genbounds.report.tables import STATEMENT
+from tf_genbounds.report.quantities import STATEMENT
 from tf_genbounds.report.tables import notes
 from tf_genbounds.report.tables import tables
 
@@ -41,7 +42,7 @@ def _plots(report, table):
     return [
         (panel, _svg(panel, f"{name}-{i}-"))
         for name in _PLOTS_OF.get(table.title, ())
-        for i, panel in enumerate(plots.panels(report, name))
+        for i, panel in enumerate(panels.panels(report, name))
     ]
 
 

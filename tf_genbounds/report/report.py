@@ -102,16 +102,17 @@ class Report:
             ValueError: If the name is unknown, or there is nothing to draw.
         """
         check_choice("name", name, PLOTS)
-        from tf_genbounds.report import plots
+        from tf_genbounds.report.panels import panels
+        from tf_genbounds.report.plots import figure
 
-        panels = plots.panels(self, name)
-        if not panels:
+        found = panels(self, name)
+        if not found:
             raise ValueError(
                 "The report has no data for this plot. The curves need "
                 "`history=`, the margins need labels. "
                 f"Received: name={name!r}"
             )
-        return plots.figure(panels)
+        return figure(found)
 
 
 def report(

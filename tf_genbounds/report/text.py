@@ -1,6 +1,6 @@
 """A report as plain text and as Markdown."""
 
-from tf_genbounds.report.tables import STATEMENT
+from tf_genbounds.report.quantities import STATEMENT
 from tf_genbounds.report.tables import notes
 from tf_genbounds.report.tables import tables
 

@@ -1,0 +1,29 @@
+"""The public names, all of them, so that Keras knows every class to load."""
+
+from tf_genbounds import callbacks
+from tf_genbounds import data
+from tf_genbounds import functional
+from tf_genbounds import layers
+from tf_genbounds import losses
+from tf_genbounds import metrics
+from tf_genbounds import regularizers
+from tf_genbounds.measure import measure
+from tf_genbounds.measurements import LayerMeasurements
+from tf_genbounds.measurements import Measurements
+from tf_genbounds.report import Report
+from tf_genbounds.report import report
+
+__all__ = [
+    "LayerMeasurements",
+    "Measurements",
+    "Report",
+    "callbacks",
+    "data",
+    "functional",
+    "layers",
+    "losses",
+    "measure",
+    "metrics",
+    "regularizers",
+    "report",
+]

@@ -1,0 +1,93 @@
+"""What each number of a report is, in words for its reader."""
+
+import dataclasses
+import math
+
+STATEMENT = (
+    "These are measurements of this model on this sample, not guarantees: no "
+    "number here bounds the error on data that was not measured."
+)
+NOTHING = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """How a field of `LayerMeasurements` is shown.
+
+    Attributes:
+        field: Its name.
+        term: Its name for the reader, with the matrix or extreme it is of.
+        meaning: A sentence, with what a good value is.
+        unconverged: What to put before the value if the power iteration, which
+            finds a spectral norm from below, stopped early.
+    """
+
+    field: str
+    term: str
+    meaning: str
+    unconverged: str = ""
+
+
+QUANTITIES = (
+    Quantity(
+        "spectral_norm",
+        "Spectral norm (operator)",
+        "The most by which the layer can stretch a difference between two "
+        "inputs, on inputs of its own size. Smaller is more stable.",
+        ">=",
+    ),
+    Quantity(
+        "frobenius_norm",
+        "Frobenius norm (kernel)",
+        "The root of the sum of all squared weights. Smaller is simpler.",
+    ),
+    Quantity(
+        "stable_rank",
+        "Stable rank (kernel)",
+        "||A||_F^2 / ||A||_2^2 of the kernel reshaped to a matrix, between 1 "
+        "and its rank: in how many directions the weights really act. Far "
+        "below the rank is good: the layer can be compressed.",
+        "<=",
+    ),
+    Quantity(
+        "layer_cushion",
+        "Layer cushion (minimum)",
+        "The smallest ||A v|| / (||A||_F ||v||) over the samples, for the "
+        "kernel A and the layer's input v. Larger is better: Gaussian noise in "
+        "the input leaves a relative noise in the output that is proportional "
+        "to 1 / cushion. For a dense layer it is at most 1 / sqrt(stable "
+        "rank); for a convolution, which uses each weight many times, it can "
+        "exceed 1.",
+    ),
+    Quantity(
+        "activation_contraction",
+        "Contraction (maximum)",
+        "The largest ||x|| / ||phi(x)|| over the samples, for the activation "
+        "phi before the layer. Near 1 is good, 1.4 is usual for ReLU; inf "
+        "says that some sample switches every unit off.",
+    ),
+)
+
+MARGIN = (
+    "Margin",
+    "The logit of the true class minus the largest other one; at most 0 is an "
+    "error. Larger is better, but only next to the norms: doubling the last "
+    "layer doubles every margin.",
+)
+ERROR = (
+    "Error",
+    "The fraction of the samples with a margin of at most 0: ties count.",
+)
+
+
+def number(value, mark=""):
+    """Formats a number with four digits; `None` was not measured."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, int):
+        return f"{mark}{value:,}"
+    # Fixed point where it fits, to compare down a column.
+    if 1e-3 <= abs(value) < 1e5:
+        digits = max(0, 3 - math.floor(math.log10(abs(value))))
+        return f"{mark}{value:.{digits}f}"
+    return f"{mark}{value:.4g}"
