@@ -1,4 +1,4 @@
-"""What does DARC add to the time of a training step?
+"""What do DARC and live stable ranks add to the time of a training step?
 
 Every variant of a model takes turns in one process, in random order, and is
 compared with the plain step of the same round: a slow moment of the machine
@@ -38,6 +38,9 @@ VARIANTS = {
     "DARC1 layer": lambda: {"layer": gb.layers.DARC1Regularization()},
     "DARC loss, 8 draws": lambda: {"loss": gb.losses.DARC(cross_entropy())},
     "DARC1Penalty metric": lambda: {"metrics": [gb.metrics.DARC1Penalty()]},
+    "StableRank": lambda: {"metrics": [gb.metrics.StableRank()]},
+    # Its step in ten is seen with `--steps 10`, as the mean of the ten.
+    "StableRank, every=10": lambda: {"metrics": [gb.metrics.StableRank(every=10)]},
 }
 
 
@@ -70,7 +73,8 @@ def training_step(body, xla, loss=None, regularizer=None, layer=None, metrics=()
     model.compile(
         "sgd", loss or cross_entropy(), metrics=list(metrics), jit_compile=xla
     )
-    model.make_train_function()
+    # Builds the metrics of weights, which make states for each layer.
+    model.train_on_batch(np.zeros((1, *SHAPE)), np.zeros(1))
     return model.train_function
 
 

@@ -14,10 +14,10 @@ from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.losses import DARC1
 from tf_genbounds.metrics import DARC1Penalty
 from tf_genbounds.metrics import StableRank
+from tf_genbounds.report.quantities import number
 from tf_genbounds.report.report import Report
 from tf_genbounds.report.report import report
 from tf_genbounds.report.tables import Table
-from tf_genbounds.report.quantities import number
 
 BATCH_SIZE = 64
 # What the authors of DARC1 used, 0.001 for each sample of a batch.

@@ -14,7 +14,7 @@ from tf_genbounds.functional.operators import linear_operator
 from tf_genbounds.functional.operators import unsupported_reason
 
 # JAX compiles every operation for every shape, which is what takes the time.
-SEEDS = range(5 if backend.name == "tensorflow" else 1)
+SEEDS = range(3 if backend.name == "tensorflow" else 1)
 
 
 @functools.cache

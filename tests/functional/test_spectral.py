@@ -16,8 +16,11 @@ from tf_genbounds.functional.spectral import start_vectors
 
 TENSORFLOW = backend.name == "tensorflow"
 
-# JAX takes a second to compile the iteration of each structure.
-SEEDS = range(4 if TENSORFLOW else 1)
+# JAX takes a second to compile the iteration of each structure: fewer of them.
+SOME_KINDS = KINDS if TENSORFLOW else ("Dense", "DepthwiseConv1D", "Conv2DTranspose")
+OPTIONS = [
+    {"strides": s, "padding": p} for s in (1, 2, 3) for p in ("same", "valid")
+] + [{"dilation_rate": 2, "padding": "same"}, {"groups": 4}, {"taps": (2, 4)}]
 
 
 @functools.cache
@@ -43,8 +46,8 @@ def scaled(operator, factor):
 # Against the singular values of dense matrices. ------------------------------
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(2 if TENSORFLOW else 1))
+@pytest.mark.parametrize("kind", SOME_KINDS)
 def test_the_norm_of_every_layer_is_that_of_its_matrix(kind, seed):
     layer, shape = linear_layer(kind, seed)
     estimate = spectral_norm(linear_operator(layer))
@@ -54,10 +57,9 @@ def test_the_norm_of_every_layer_is_that_of_its_matrix(kind, seed):
     assert float(estimate.value) <= expected * (1 + 1e-5)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("kind", KINDS if TENSORFLOW else KINDS[:4])
-def test_the_kernel_norm_is_that_of_its_largest_block(kind, seed):
-    layer, _ = linear_layer(kind, seed)
+@pytest.mark.parametrize("kind", SOME_KINDS)
+def test_the_kernel_norm_is_that_of_its_largest_block(kind):
+    layer, _ = linear_layer(kind, 0)
     operator = linear_operator(layer)
     blocks = ops.convert_to_numpy(operator.kernel_matrix())
     estimate = spectral_norm(operator, "kernel")
@@ -67,16 +69,7 @@ def test_the_kernel_norm_is_that_of_its_largest_block(kind, seed):
 
 
 # Traps 4 and 6: strides, padding and dilation belong to the operator.
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"strides": s, "padding": p}
-        for s in (1, 2, 3)
-        for p in ("same", "valid")
-    ]
-    + [{"dilation_rate": 2, "padding": "same"}, {"groups": 4}, {"taps": (2, 4)}],
-    ids=str,
-)
+@pytest.mark.parametrize("options", OPTIONS if TENSORFLOW else OPTIONS[2::4], ids=str)
 def test_the_norm_of_a_convolution_with_tiny_gaps(options):
     for seed in range(3 if TENSORFLOW else 1):
         operator = convolution(seed, **options)

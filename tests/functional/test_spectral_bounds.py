@@ -10,7 +10,7 @@ from tf_genbounds.functional.operators import linear_operator
 from tf_genbounds.functional.spectral_bounds import spectral_norm_upper_bound
 
 METHODS = ["fourier", "reshaped", "frobenius"]
-SEEDS = range(9 if backend.name == "tensorflow" else 2)
+SEEDS = range(9 if backend.name == "tensorflow" else 1)
 
 
 def convolution(seed, size, channels, filters, taps, **options):
@@ -28,17 +28,12 @@ def norm(operator):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bound_falls_short_of_the_norm(kind):
     for seed in SEEDS:
-        layer, shape = linear_layer(kind, seed)
-        matrix = oracles.layer_matrix(layer, shape)
-        # The oracle's matrix is a difference of float32 outputs.
-        expected = oracles.spectral_norm(matrix) * (1 - 1e-6)
-        bounds = {
-            method: spectral_norm_upper_bound(linear_operator(layer), method)
-            for method in METHODS
-        }
+        layer, _ = linear_layer(kind, seed)
+        operator = linear_operator(layer)
+        expected = norm(operator)
+        bounds = {m: spectral_norm_upper_bound(operator, m) for m in METHODS}
         assert all(bound >= expected for bound in bounds.values()), (seed, bounds)
-        tightest = spectral_norm_upper_bound(linear_operator(layer))
-        assert tightest == min(bounds.values())
+        assert spectral_norm_upper_bound(operator) == min(bounds.values())
 
 
 @pytest.mark.parametrize("kind", ["Dense", "EinsumDense"])
