@@ -84,6 +84,19 @@ def test_every_einsum_has_its_matrix(index):
     np.testing.assert_allclose(operator.as_matrix(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_causal_padding_is_in_front(data_format):
+    layer = layers.Conv1D(
+        2, 3, padding="causal", dilation_rate=2, data_format=data_format
+    )
+    layer = built(layer, *((4, 1) if data_format == "channels_last" else (1, 4)))
+    np.testing.assert_allclose(
+        linear_operator(layer).as_matrix(),
+        oracles.layer_matrix(layer, linear_operator(layer).input_shape),
+        atol=1e-5,
+    )
+
+
 @pytest.mark.parametrize("stride, expected", [(1, 16.0), (2, 8.0)])
 def test_frobenius_norm_of_ones(stride, expected):
     # Theory, section 32: squared, 256 and 64.

@@ -110,11 +110,27 @@ def test_bias_and_activation_do_not_alter_the_norm():  # Trap 11.
 
 def test_a_norm_is_no_eigenvalue():  # Trap 5.
     np.testing.assert_allclose(
-        spectral_norm(3 * np.eye(20)).value, 3.0, rtol=1e-6
+        spectral_norm(np.full((20, 30), 2.0)).value, 2 * np.sqrt(600), rtol=1e-6
     )
-    # Nilpotent: its eigenvalues are 0, and it is not symmetric.
-    shift = np.diag(np.full(19, 2.0), 1)
-    np.testing.assert_allclose(spectral_norm(shift).value, 2.0, rtol=1e-6)
+    # Nilpotent: its eigenvalues are 0. And A^T A has 1 + 4 = 5 on the diagonal.
+    shift = np.zeros((20, 20))
+    shift[:2, 5] = 1.0, 2.0
+    np.testing.assert_allclose(spectral_norm(shift).value, np.sqrt(5), rtol=1e-6)
+
+
+def test_a_sum_over_an_axis_that_the_kernel_does_not_see_counts():
+    # Sums 4 numbers, of norm 2, before the kernel.
+    layer = layers.EinsumDense("abc,cd->ad", (30,))
+    layer.build((None, 4, 20))
+    layer.kernel.assign(matrix(20, 30))
+    operator = linear_operator(layer)
+    kernel, full = spectral_norm(operator, "kernel"), spectral_norm(operator)
+    np.testing.assert_allclose(full.value, 2 * kernel.value, rtol=1e-6)
+    np.testing.assert_allclose(
+        full.value,
+        oracles.spectral_norm(ops.convert_to_numpy(operator.as_matrix())),
+        rtol=0.005,
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (6, 2), (2, 6), (16, 40), (3, 5, 1, 7)])
@@ -221,13 +237,30 @@ def test_norms_of_low_rank_are_not_overestimated(rank):
     np.testing.assert_allclose(value, expected, rtol=0.005)
 
 
+@pytest.mark.parametrize("angle", [1.0, 1e-1, 1e-2, 1e-3])
+def test_a_step_finds_the_best_of_the_span_of_nearly_parallel_vectors(angle):
+    array = matrix(60, 50)
+    start = matrix(1, 50, seed=1) + angle * matrix(4, 50, seed=2)
+    start = start.astype("float32")
+    basis, _ = np.linalg.qr(start.T.astype("float64"))
+    start *= np.float32([[1e-9], [1], [1e9], [1]])  # Lengths play no part.
+    np.testing.assert_allclose(
+        spectral_norm(array, start=start, max_iterations=1).value,
+        oracles.spectral_norm(array @ basis),
+        rtol=1e-3,
+    )
+
+
 def test_parallel_starting_vectors_do_no_harm():
     array = matrix(60, 50)
     start = np.tile(matrix(1, 50), (4, 1))
-    estimate = spectral_norm(array, start=start)
     expected = oracles.spectral_norm(array)
-    np.testing.assert_allclose(estimate.value, expected, rtol=0.02)
-    assert float(estimate.value) <= expected * (1 + 1e-5)
+    for max_iterations in (1, 100):
+        estimate = spectral_norm(
+            array, start=start, max_iterations=max_iterations
+        )
+        assert float(estimate.value) <= expected * (1 + 1e-5)
+    np.testing.assert_allclose(estimate.value, expected, rtol=0.005)
 
 
 def test_a_start_of_zeros_finds_nothing_and_says_so():

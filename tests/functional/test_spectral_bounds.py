@@ -99,6 +99,32 @@ def test_reshaped_is_the_norm_where_patches_do_not_overlap():
     assert spectral_norm_upper_bound(operator, "fourier") > 1.1 * bound
 
 
+def test_strides_and_dilations_with_a_common_factor_overlap_more():
+    # 5 even pixels, on each of which 3 patches lie; the odd ones are not seen.
+    layer = layers.SeparableConv1D(
+        1,
+        3,
+        strides=2,
+        dilation_rate=2,
+        padding="same",
+        depthwise_initializer="ones",
+        pointwise_initializer="ones",
+    )
+    layer.build((None, 9, 1))
+    operator = linear_operator(layer)
+    np.testing.assert_allclose(norm(operator), 1 + np.sqrt(3), rtol=1e-5)
+    bound = spectral_norm_upper_bound(operator, "reshaped")
+    np.testing.assert_allclose(bound, 3.0, rtol=2e-6)
+
+
+def test_a_sum_over_an_axis_that_the_kernel_does_not_see_counts():
+    layer = layers.EinsumDense("abc,cd->ad", (3,), kernel_initializer="ones")
+    layer.build((None, 4, 3))
+    for method in ("fourier", "reshaped", "frobenius"):
+        bound = spectral_norm_upper_bound(linear_operator(layer), method)
+        np.testing.assert_allclose(bound, 6.0, rtol=2e-6)
+
+
 def test_frobenius_agrees_with_the_exact_norm():
     operator = convolution(0, 6, 2, 3, 3, strides=2, padding="same")
     np.testing.assert_allclose(
