@@ -3,7 +3,7 @@
 import keras
 
 from tf_genbounds.batches import batches
-from tf_genbounds.batches import check_positive
+from tf_genbounds.checks import check_positive
 from tf_genbounds.measurer import Measurer
 from tf_genbounds.metrics import get
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tf_genbounds import backend
-from tf_genbounds.batches import check_positive
+from tf_genbounds.checks import check_positive
 from tf_genbounds.callbacks import GeneralizationMonitor
 from tf_genbounds.data import load
 from tf_genbounds.functional.darc import darc1_penalty

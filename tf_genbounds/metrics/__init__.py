@@ -1,6 +1,6 @@
 """Keras metrics: norms of weights, cushions and margins, penalties."""
 
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 from tf_genbounds.metrics.data import ActivationContraction
 from tf_genbounds.metrics.data import LayerCushion
 from tf_genbounds.metrics.data import Margin

@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 
 
 class LayerMetric(keras.metrics.Metric):

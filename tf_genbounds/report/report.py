@@ -8,9 +8,9 @@ import keras
 from tf_genbounds._version import __version__
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import Measurements
-from tf_genbounds.measurements import check_choice
-from tf_genbounds.measurements import from_plain
-from tf_genbounds.measurements import to_plain
+from tf_genbounds.checks import check_choice
+from tf_genbounds.plain import from_plain
+from tf_genbounds.plain import to_plain
 from tf_genbounds.report.text import markdown
 from tf_genbounds.report.text import text
 from tf_genbounds.report.writing import write_text
