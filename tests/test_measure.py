@@ -196,7 +196,8 @@ def test_measures_what_is_asked_and_no_more(quantity, fields):
     model = models.dense()
     result = measure(model, models.data(model), quantities=[quantity], verbose=0)
     facts = {
-        "name", "kind", "input_shape", "output_shape", "num_parameters", "batch_norm"
+        "name", "kind", "input_shape", "output_shape", "num_parameters",
+        "num_channels", "patch_overlap", "batch_norm",
     }
     for layer in result.layers.values():
         found = {k for k, v in vars(layer).items() if v is not None}

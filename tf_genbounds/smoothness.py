@@ -75,7 +75,8 @@ class Smoothness:
             )  # fmt: skip
             for name in sources:
                 mask = np.array([n == name for n in self._maps], "float32")
-                rho = ops.convert_to_numpy(self._step(values, x, noises, mask))
+                rho = self._step(values, x, noises, mask, 0 * mask)
+                rho = ops.convert_to_numpy(rho)
                 rho = rho[self._targets[name], : batch.count]
                 found[name][:, draw] = rho.min(axis=0)
                 advance()
@@ -147,8 +148,12 @@ class Smoothness:
             for k in range(len(clean))
         ]
 
-    def _smoothness(self, values, x, noises, mask):
-        """Returns `rho` of shape `(maps, samples)` of the noise at one map."""
+    def _smoothness(self, values, x, noises, mask, zero):
+        """Returns `rho` of shape `(maps, samples)` of the noise at one map.
+
+        `zero` is an argument, because TensorFlow folds a constant into the
+        layers, and then complains of what it has done.
+        """
 
         def run(size):
             perturb = {
@@ -157,7 +162,7 @@ class Smoothness:
             }
             return self._run(values, x, perturb)
 
-        clean, linear = backend.jvp(run, ops.zeros_like(mask), mask)
+        clean, linear = backend.jvp(run, zero, mask)
         moved = run(mask)
         own = ops.cast(mask, "bool")[:, None]
 
