@@ -10,12 +10,14 @@ from tf_genbounds import regularizers
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import LayerMeasurements
 from tf_genbounds.measurements import Measurements
+from tf_genbounds.monitor import MonitoredModel
 from tf_genbounds.report import Report
 from tf_genbounds.report import report
 
 __all__ = [
     "LayerMeasurements",
     "Measurements",
+    "MonitoredModel",
     "Report",
     "callbacks",
     "data",

@@ -216,7 +216,7 @@ class Jacobians:
             vectors = []
             for k, target in enumerate(linear):
                 size = _size(target)
-                position = list(self._maps).index(target.name)
+                position = list(self._network.maps).index(target.name)
                 basis = ops.cast(
                     (probe + first)[:, None]
                     == ops.arange(size, dtype="int32"),

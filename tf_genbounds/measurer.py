@@ -12,21 +12,16 @@ from tf_genbounds import backend, weight_norms
 from tf_genbounds.batches import batches, class_indices, num_batches
 from tf_genbounds.checks import check_choice, check_positive
 from tf_genbounds.functional.margins import margins
-from tf_genbounds.functional.noise_stability import (
-    activation_contraction,
-    layer_cushion,
-    sample_norm,
-)
+from tf_genbounds.functional.noise_stability import sample_norm
 from tf_genbounds.initial_weights import initial_values
 from tf_genbounds.jacobians import Jacobians, tensors
 from tf_genbounds.layer_measurements import LayerMeasurements, PairMeasurements
-from tf_genbounds.linear_map import activation_tensors
 from tf_genbounds.measurements import Measurements
 from tf_genbounds.network import Network, check_built, check_shapes
 from tf_genbounds.pairs import pair_notes
+from tf_genbounds.sample_quantities import OF_SAMPLES, sample_quantities
 from tf_genbounds.smoothness import NOISES, Smoothness
 
-OF_SAMPLES = ("layer_cushion", "activation_contraction", "margins")
 OF_PAIRS = ("interlayer_cushion", "jacobian_spread", "interlayer_smoothness")
 QUANTITIES = weight_norms.QUANTITIES + OF_SAMPLES + OF_PAIRS
 
@@ -128,7 +123,9 @@ class Measurer:
             network.check_classifier()
         self._maps, self._wanted = maps, wanted
         self._of_data = wanted.intersection(OF_SAMPLES + OF_PAIRS)
-        self._sample_step = backend.jit(self._sample_quantities, self._xla)
+        self._sample_step = backend.jit(
+            functools.partial(sample_quantities, network, maps, wanted), self._xla
+        )
         self._weight_norms = weight_norms.WeightNorms(maps, wanted, self._seed)
         self._pairs, self._jacobians, self._smoothness = {}, None, None
         shared = {"seed": self._seed, "xla": self._xla}
@@ -178,33 +175,6 @@ class Measurer:
             for name, rho in smoothness.items():
                 found["interlayer_smoothness", name] = rho
         return found
-
-    def _sample_quantities(self, values, x):
-        """The step over data: logits and per-sample quantities of a batch."""
-        logits, calls = self._network.run(values, x)
-        found = {}
-        with backend.stateless(self.model.variables, values):
-            for name, linear in self._maps.items():
-                call = calls[linear.key]
-                if "layer_cushion" in self._wanted:
-                    found["layer_cushion", name] = layer_cushion(
-                        linear.operator(),
-                        call.inputs[0],
-                        outputs=linear.outputs(call),
-                    )
-                if "activation_contraction" in self._wanted and (
-                    linear.activations
-                ):
-                    found["activation_contraction", name] = functools.reduce(
-                        ops.maximum,
-                        [
-                            activation_contraction(
-                                *activation_tensors(calls[key])
-                            )
-                            for key in linear.activations
-                        ],
-                    )
-        return ops.cast(logits, "float32"), found
 
     def _pair_quantities(self, values, batch, advance):
         """Cushions and spreads, of pairs and of layers."""

@@ -115,32 +115,39 @@ class Smoothness:
             samples = clean[0].shape[0]
             index = ops.arange(samples, dtype="int32") + start
             noises = []
-            for k, value in enumerate(clean):
+            positions = map(list(self._network.maps).index, self._maps)
+            for position, value in zip(positions, clean, strict=True):
                 size = int(np.prod(value.shape[1:]))
-                noise = normals([self._seed, draw, k, index], size)
+                noise = normals([self._seed, draw, position, index], size)
                 scale = _RELATIVE_NORM * sample_norm(value) / sample_norm(noise)
                 noises.append(ops.reshape(noise * scale[:, None], value.shape))
             return noises
-        before = {}
+        received, before, perturb = {}, {}, {}
 
-        def replace(k, linear, factor):
+        def record(k):
+            def change(inputs, x):
+                received[k] = inputs[0]
+                return ops.zeros_like(x)
+
+            return change
+
+        def replace(k, linear):
             def change(inputs, x):
                 before[k] = x
                 with backend.stateless(self._network.model.variables, values):
                     operator = linear.operator()
-                noise = _kernel_noise(operator.kernel, *factor)
-                return LinearOperator(operator.structure, noise).matvec(inputs[0])
+                noise = _kernel_noise(operator.kernel, *factors[k])
+                noise = LinearOperator(operator.structure, noise)
+                return noise.matvec(received.get(k, inputs[0]))
 
             return change
 
-        noisy = self._run(
-            values,
-            x,
-            {
-                linear.tap: replace(k, linear, factors[k])
-                for k, linear in enumerate(self._maps.values())
-            },
-        )
+        for k, linear in enumerate(self._maps.values()):
+            if linear.batch_norm is not None:
+                # The value is the batch norm's, the input the linear map's.
+                perturb[linear.key] = record(k)
+            perturb[linear.tap] = replace(k, linear)
+        noisy = self._run(values, x, perturb)
         # With and without the layer's own kernel replaced.
         own = ops.equal(draw % 2, 0)
         return [

@@ -28,6 +28,11 @@ class LayerMetric(keras.metrics.Metric):
         self.layer = layer
 
     @property
+    def quantities(self):
+        """What `measure` must be asked for, to have the value."""
+        return {self.quantity}
+
+    @property
     def field(self):
         """Name of the attribute of `LayerMeasurements` with the value."""
         return self.quantity
