@@ -166,7 +166,7 @@ def test_replicas_merge_their_extremes(strategy):
     for key, (value,) in history.items():
         if key.startswith(EXTREMES):
             assert value == expected[key][0], key  # Exactly.
-        else:
+        elif key != "loss":  # That of the training pass, with its dropout.
             assert value == pytest.approx(expected[key][0], rel=1e-5), key
 
 
