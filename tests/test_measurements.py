@@ -132,3 +132,46 @@ def test_quantile_drops_the_worst_of_any_quantity():
     assert result.layers["dense"].layer_cushion == 4
     assert result.layers["dense"].activation_contraction == 2
     assert result.dropped == 0.5
+
+
+def test_effective_parameters_of_measurements():
+    result = measured()
+    ignored = result.effective_parameters()
+    assert ignored.value == pytest.approx(
+        sum(layer.effective_parameters for layer in result.layers.values())
+    )
+    assert [layer.num_parameters for layer in ignored.layers] == [36, 144, 108]
+    statuses = {a.text[:16]: a.status for a in ignored.assumptions}
+    assert statuses["Every layer is a"] == "checked"
+    assert statuses["The norms of the"] == "failed"  # 16 vectors for 36 outputs.
+    explicit = result.effective_parameters("explicit", margin=0.5, delta=0.1)
+    layers = result.layers.values()
+    eps = 0.5 / np.sqrt(2) / result.max_output_norm
+    by_hand = (
+        72
+        * max(layer.activation_contraction for layer in layers) ** 2
+        * max(layer.jacobian_spread for layer in layers) ** 2
+        * 9
+        * np.log(20 * 3 * 256 / 0.1)
+        / eps**2
+        * sum(
+            layer.patch_overlap
+            / (layer.layer_cushion * layer.minimal_interlayer_cushion) ** 2
+            for layer in layers
+        )
+    )
+    assert explicit.value == pytest.approx(by_hand)
+
+
+def test_a_margin_that_is_an_error_leaves_nothing_to_compress():
+    # Taking its absolute value would hide a model that does not fit.
+    result = measured()
+    assert result.margin() < 0
+    assert result.effective_parameters("explicit").value == inf
+    failed = result.effective_parameters("explicit").assumptions[-1]
+    assert "margin" in failed.text and failed.status == "failed"
+
+
+def test_effective_parameters_need_every_quantity():
+    with pytest.raises(ValueError, match="no minimal_interlayer_cushion"):
+        example().effective_parameters()
