@@ -3,6 +3,7 @@
 from tf_genbounds import bounds
 from tf_genbounds import callbacks
 from tf_genbounds import data
+from tf_genbounds import experiments
 from tf_genbounds import functional
 from tf_genbounds import layers
 from tf_genbounds import losses
@@ -23,6 +24,7 @@ __all__ = [
     "bounds",
     "callbacks",
     "data",
+    "experiments",
     "functional",
     "layers",
     "losses",

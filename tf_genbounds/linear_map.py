@@ -101,6 +101,29 @@ class LinearMap:
         return outputs
 
 
+def perturbation(linear, change):
+    """Returns entries of `perturb` of `taps.run`, for one map.
+
+    Args:
+        linear: `LinearMap`.
+        change: Function of the map's input and its pre-activation, which
+            returns what is added to the latter.
+    """
+    if linear.batch_norm is None:
+        return {linear.tap: lambda inputs, x: change(inputs[0], x)}
+    received = []
+
+    def record(inputs, x):
+        received[:] = inputs
+        return ops.zeros_like(x)
+
+    # The pre-activation is the batch norm's, but the input the linear map's.
+    return {
+        linear.key: record,
+        linear.tap: lambda _, x: change(received[0], x),
+    }
+
+
 def activation_tensors(call):
     """Returns `(x, phi(x))` of a call that has an activation."""
     if call.pre_activation is not None:

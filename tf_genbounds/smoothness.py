@@ -14,6 +14,7 @@ from tf_genbounds.functional.noise_stability import sample_norm
 from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.random import normals
 from tf_genbounds.jacobians import tensors
+from tf_genbounds.linear_map import perturbation
 
 NOISES = ("projection", "gaussian")
 # Norm of the Gaussian noise, over that of the pre-activation.
@@ -122,31 +123,20 @@ class Smoothness:
                 scale = _RELATIVE_NORM * sample_norm(value) / sample_norm(noise)
                 noises.append(ops.reshape(noise * scale[:, None], value.shape))
             return noises
-        received, before, perturb = {}, {}, {}
-
-        def record(k):
-            def change(inputs, x):
-                received[k] = inputs[0]
-                return ops.zeros_like(x)
-
-            return change
+        before, perturb = {}, {}
 
         def replace(k, linear):
-            def change(inputs, x):
+            def change(v, x):
                 before[k] = x
                 with backend.stateless(self._network.model.variables, values):
                     operator = linear.operator()
                 noise = _kernel_noise(operator.kernel, *factors[k])
-                noise = LinearOperator(operator.structure, noise)
-                return noise.matvec(received.get(k, inputs[0]))
+                return LinearOperator(operator.structure, noise).matvec(v)
 
             return change
 
         for k, linear in enumerate(self._maps.values()):
-            if linear.batch_norm is not None:
-                # The value is the batch norm's, the input the linear map's.
-                perturb[linear.key] = record(k)
-            perturb[linear.tap] = replace(k, linear)
+            perturb |= perturbation(linear, replace(k, linear))
         noisy = self._run(values, x, perturb)
         # With and without the layer's own kernel replaced.
         own = ops.equal(draw % 2, 0)

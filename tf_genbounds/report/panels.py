@@ -146,36 +146,53 @@ def _layer_cushions(runs):
 
 def _cushion_panel(layer, runs):
     found = [
-        (i, label, run.train.distributions["layer_cushion", layer])
+        (i, (label, run.train.distributions["layer_cushion", layer]))
         for i, (label, run) in enumerate(runs)
         if ("layer_cushion", layer) in run.train.distributions
     ]
-    log = _spread([v for *_, values in found for v in values]) > 10
-    bins = _bins([values for *_, values in found], log=log)
+    return histogram_panel(
+        f"Layer cushion, {layer}",
+        "layer cushion",
+        found,
+        worst=np.min,
+        legend=len(runs) > 1,
+    )
+
+
+def histogram_panel(title, xlabel, parts, worst=None, legend=True):
+    """Draws the per-sample values of some networks on one axis.
+
+    Args:
+        title: What stands above the panel.
+        xlabel: What the values are.
+        parts: Pairs `(i, (label, values))`; `i` chooses the color.
+        worst: Function of the values, to be marked, or `None`.
+        legend: Whether there is one, if all values are finite.
+    """
+    log = _spread([v for _, (_, values) in parts for v in values]) > 10
+    bins = _bins([values for _, (_, values) in parts], log=log)
+    legend = legend or not all(np.isfinite(v).all() for _, (_, v) in parts)
 
     def draw(ax):
-        for i, label, values in found:
+        for i, (label, values) in parts:
             _histogram(ax, values, bins, i, label)
-            if np.isfinite(np.min(values)):
-                ax.axvline(np.min(values), color=COLORS[i], linestyle=":")
+            if worst is not None and np.isfinite(worst(values)):
+                ax.axvline(worst(values), color=COLORS[i], linestyle=":")
         if log:
             ax.set_xscale("log")
             log_ticks(ax.xaxis)
-        ax.set_xlabel("layer cushion (dotted: the minimum)")
+        mark = "" if worst is None else " (dotted: the minimum)"
+        ax.set_xlabel(f"{xlabel}{mark}")
         ax.set_ylabel("fraction of samples")
-        if len(runs) > 1 or not np.isfinite(found[0][2]).all():
-            legend_below(ax, len(runs))
+        if legend:
+            legend_below(ax, len(parts))
 
     alt = " ".join(
         f"{label}: minimum {number(float(np.min(values)))}, "
         f"median {number(float(np.median(values)))}."
-        for _, label, values in found
+        for _, (label, values) in parts
     )
-    return Panel(
-        f"Layer cushion, {layer}",
-        f"Histogram of the layer cushion of {layer} by sample. {alt}",
-        draw,
-    )
+    return Panel(title, f"{title}: histogram by sample. {alt}", draw)
 
 
 def _stable_ranks(runs):
