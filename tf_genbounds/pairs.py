@@ -115,16 +115,17 @@ def _follow(steps, inputs, markers, num_taps):
             reached |= before[0]
             bypassed |= before[1]
             free |= before[2]
-        for tensor in sources:
-            index = markers.get(tensor)
-            if index is None:
-                continue
-            if index >= num_taps:  # A normalization.
-                free = 0
-            else:
-                reached |= 1 << index
-                bypassed &= ~(1 << index)
-                free |= 1 << index
+        index = next((markers[t] for t in sources if t in markers), None)
+        if index is not None and not reached | bypassed:
+            # Something was done to the marker before it was added.
+            markers |= dict.fromkeys(outputs, index)
+            continue
+        if index is not None and index >= num_taps:  # A normalization.
+            free = 0
+        elif index is not None:
+            reached |= 1 << index
+            bypassed &= ~(1 << index)
+            free |= 1 << index
         for tensor in outputs:
             state[tensor] = (reached, bypassed, free)
     return state

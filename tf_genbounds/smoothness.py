@@ -76,8 +76,7 @@ class Smoothness:
             )  # fmt: skip
             for name in sources:
                 mask = np.array([n == name for n in self._maps], "float32")
-                rho = self._step(values, x, noises, mask, 0 * mask)
-                rho = ops.convert_to_numpy(rho)
+                rho = ops.convert_to_numpy(self._step(values, x, noises, mask))
                 rho = rho[self._targets[name], : batch.count]
                 found[name][:, draw] = rho.min(axis=0)
                 advance()
@@ -145,12 +144,8 @@ class Smoothness:
             for k in range(len(clean))
         ]
 
-    def _smoothness(self, values, x, noises, mask, zero):
-        """Returns `rho` of shape `(maps, samples)` of the noise at one map.
-
-        `zero` is an argument, because TensorFlow folds a constant into the
-        layers, and then complains of what it has done.
-        """
+    def _smoothness(self, values, x, noises, mask):
+        """Returns `rho` of shape `(maps, samples)` of the noise at one map."""
 
         def run(size):
             perturb = {
@@ -159,7 +154,7 @@ class Smoothness:
             }
             return self._run(values, x, perturb)
 
-        clean, linear = backend.jvp(run, zero, mask)
+        clean, linear = backend.jvp(run, ops.zeros_like(mask), mask)
         moved = run(mask)
         own = ops.cast(mask, "bool")[:, None]
 
