@@ -66,10 +66,10 @@ class NoiseAttenuation:
         Returns:
             A `matplotlib.figure.Figure`.
         """
-        from tf_genbounds.report.experiments import attenuation_panels
+        from tf_genbounds.report.experiments import attenuation_panel
         from tf_genbounds.report.plots import figure
 
-        return figure(attenuation_panels([("", self)]))
+        return figure([attenuation_panel("", self)])
 
     def to_json(self):
         """Returns the result as JSON text."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_genbounds.report.panels import Panel, histogram_panel
+from tf_genbounds.report.panel import Panel, histogram_panel
 from tf_genbounds.report.plots import colors, log_ticks
 from tf_genbounds.report.quantities import number
 
@@ -15,12 +15,8 @@ _TITLES = {
 }
 
 
-def attenuation_panels(results):
-    """One panel for each pair of a label and a `NoiseAttenuation`."""
-    return [_attenuation(label, result) for label, result in results]
-
-
-def _attenuation(label, result):
+def attenuation_panel(label, result):
+    """Draws a `NoiseAttenuation`, a curve for each layer with noise."""
     sources = [i for i in result.layers if len(result.curve(i)[0]) > 1]
     color_of = colors(len(sources))
 
@@ -47,7 +43,7 @@ def _attenuation(label, result):
         )
         ax.set_ylabel("relative error")
         if len(sources) <= 12:
-            ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+            ax.legend(loc="best")
 
     last = result.layers[-1]
     alt = "; ".join(
@@ -55,9 +51,8 @@ def _attenuation(label, result):
         for source in sources
         if (source, last) in result.errors
     )
-    title = f"Noise attenuation{f', {label}' if label else ''}"
     return Panel(
-        title,
+        f"Noise attenuation{f', {label}' if label else ''}",
         f"Relative error by layer, of noise of {result.relative_norm:g} of the "
         f"norm. At {last}: {alt}.",
         draw,
@@ -66,7 +61,7 @@ def _attenuation(label, result):
 
 
 def stability_panels(result):
-    """One panel for each quantity, a histogram for each network."""
+    """Draws a `NoiseStability`: a panel a quantity, a histogram a network."""
     found = []
     for quantity, title in _TITLES.items():
         parts = [
