@@ -15,7 +15,7 @@ OPTIONS = {
     "random_labels.py": ["--epochs", "2", "--samples", "128"],
 }
 SAYS = {
-    "noise_stability_vgg.py": "times the effective parameters",
+    "noise_stability_vgg.py": "the effective parameters are",
     "random_labels.py": "larger with true labels",
 }
 

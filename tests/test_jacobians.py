@@ -195,6 +195,21 @@ def test_invariant_to_the_scale_of_each_layer():
         assert result.interlayer_cushion[pair] == pytest.approx(cushion, rel=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e9])
+def test_tiny_and_huge_jacobians(scale):
+    # The square of the product of three kernels is no float32.
+    model, kernels = random_multilayer()
+    x = np.random.default_rng(1).normal(size=(4, 6)).astype("float32")
+    expected = measured(model, x, exact=True)
+    model.set_weights([scale * kernel for kernel in kernels])
+    for options in ({"exact": True}, {}):
+        result = measured(model, x, **options)
+        for pair, cushion in expected.interlayer_cushion.items():
+            assert result.interlayer_cushion[pair] == pytest.approx(
+                cushion, rel=1e-4
+            )
+
+
 def test_dead_network_has_no_interlayer_constraint():
     model = models.dense()
     x, _ = models.data(model)

@@ -114,3 +114,18 @@ def test_a_path_around_a_normalization():
     x = layers.Add()([a, layers.LayerNormalization()(a)])
     model = keras.Model(inputs, layers.Dense(3, name="b")(x))
     assert pairs(model) == {("a", "b"): (True, False)}
+
+
+def test_constants_of_the_network_are_no_inputs():
+    # `Normalization` holds tensors, which TensorFlow captures.
+    inputs = keras.Input((6,))
+    x = layers.Normalization(mean=np.ones(6), variance=np.ones(6))(inputs)
+    x = layers.Dense(4, activation="relu", name="a")(x)
+    x = layers.Normalization(mean=np.ones(4), variance=np.ones(4))(x)
+    x = layers.Dense(4, activation="relu", name="b")(x)
+    model = keras.Model(inputs, layers.Dense(3, name="c")(x))
+    assert pairs(model) == {
+        ("a", "b"): (True, False),
+        ("a", "c"): (True, False),
+        ("b", "c"): (True, False),
+    }

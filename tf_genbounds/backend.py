@@ -113,7 +113,9 @@ def dependencies(function, *specs):
             for op in graph.get_operations()
             if op.type != "Placeholder"
         ]
-        arguments = [t.ref() for t in concrete.inputs]
+        # Constants that the function captures come after its arguments.
+        count = len(keras.tree.flatten(specs))
+        arguments = [t.ref() for t in concrete.inputs[:count]]
         results = [t.ref() for t in concrete.outputs]
     else:
         specs = keras.tree.map_structure(

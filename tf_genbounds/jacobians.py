@@ -119,7 +119,7 @@ class Jacobians:
                     "image": images[names.index(target), : batch.count],
                     "norm": norms[i, : batch.count],
                     **{
-                        key: np.empty(batch.count, "float32")
+                        key: np.empty(batch.count, "float64")
                         for key in ("square", "error", "spread")
                     },
                 }
@@ -161,7 +161,7 @@ class Jacobians:
                 values, x, mask, np.int32(first), np.int32(part.start),
                 np.bool_(exact),
             )  # fmt: skip
-            sums = keras.tree.map_structure(ops.convert_to_numpy, sums)
+            sums = {name: _unscaled(*parts) for name, parts in sums.items()}
             total = sums if total is None else keras.tree.map_structure(
                 np.add, total, sums
             )
@@ -249,11 +249,27 @@ def tensors(x):
 
 
 def _pixel_sums(linear, gradient, probes):
-    """Sums of squares over channels and probes, and of the totals' squares."""
+    """Sums of squares over channels and probes, and of the totals' squares.
+
+    Of the gradient over a scale, which comes third: a float32 square vanishes
+    below 1e-23, and the Jacobian of a deep network is soon there.
+    """
+    rows = gradient.shape[0]
+    largest = ops.max(ops.abs(ops.reshape(gradient, (rows // probes, -1))), axis=1)
+    scale = ops.where(largest > 0, largest, 1.0)
+    shape = (rows, *[1] * (len(gradient.shape) - 1))
+    gradient = gradient / ops.reshape(ops.repeat(scale, probes), shape)
     squares = linear.pixel_sums(ops.square(gradient))
     squares = ops.reshape(squares, (-1, probes, linear.num_pixels))
     totals = ops.sum(squares, axis=2)
-    return ops.sum(squares, axis=1), ops.sum(ops.square(totals), axis=1)
+    return ops.sum(squares, axis=1), ops.sum(ops.square(totals), axis=1), scale
+
+
+def _unscaled(pixels, squares, scale):
+    pixels, squares, scale = (
+        ops.convert_to_numpy(t).astype("float64") for t in (pixels, squares, scale)
+    )
+    return pixels * scale[:, None] ** 2, squares * scale**4
 
 
 def _cushion(image, norm, square, error, spread, num_pixels):
@@ -267,7 +283,7 @@ def _cushion(image, norm, square, error, spread, num_pixels):
     return {
         "cushion": cushion.astype("float32"),
         "error": error.astype("float32"),
-        "spread": np.sqrt(spread),
+        "spread": np.sqrt(spread).astype("float32"),
     }
 
 
