@@ -1,5 +1,6 @@
 """The public names, all of them, so that Keras knows every class to load."""
 
+from tf_genbounds import bounds
 from tf_genbounds import callbacks
 from tf_genbounds import data
 from tf_genbounds import functional
@@ -17,6 +18,7 @@ __all__ = [
     "LayerMeasurements",
     "Measurements",
     "Report",
+    "bounds",
     "callbacks",
     "data",
     "functional",
