@@ -21,6 +21,8 @@ from tf_genbounds.bounds.data_independent import certified_feature_norm
 from tf_genbounds.bounds.data_independent import data_independent_bound
 from tf_genbounds.bounds.effective_parameters import effective_parameters
 from tf_genbounds.bounds.effective_parameters import patch_overlap
+from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
+from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.validation import validation_bound
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "hoeffding_slack",
     "klinv",
     "matrix_bernstein_slack",
+    "minimum_norm_interpolant",
+    "null_direction",
     "occam_bound",
     "patch_overlap",
     "plug_in_constants",
