@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from bounds.path_network import PathNetwork
-from bounds.path_network import sample
+from path_network import PathNetwork
+from path_network import sample
 
 from tf_genbounds.bounds import Complexity
 from tf_genbounds.bounds import data_dependent_bound

@@ -304,6 +304,7 @@ def _class_bound(name, error, nats, num_samples, delta, form, fixed):
             Assumption("each loss lies in [0, 1]"),
         ),
         reference="https://jmlr.org/papers/v6/langford05a.html",
+        quantity="the risk",
     )
 
 

@@ -47,7 +47,8 @@ def data_independent_bound(
     `R <= Rhat_rho + A C_w / (rho m) sqrt(sum_i ||z(x_i)||_2**2)
     + 3 sqrt(ln(2 / delta) / (2 m))`
 
-    Both hold for `C_w` and `rho` fixed in advance. Otherwise they are rounded
+    Choose between the two before you see the sample: each has its own `delta`.
+    They hold for `C_w` and `rho` fixed in advance. Otherwise these are rounded
     to powers of two `2**j` (up) and `2**i` (down), `Rhat_rho` is taken at the
     rounded `rho`, and `delta` in the formulas becomes
     `delta * 9 / (pi**4 (|i| + 1)**2 (|j| + 1)**2)`.

@@ -126,6 +126,7 @@ def effective_parameters(
             f"Received: depth={depth}"
         )
     assumptions = [
+        Assumption("the layers form a chain without biases, linear or ReLU-like"),
         Assumption.of(
             f"the interlayer smoothness is at least 3 d = {3 * depth}",
             None if smoothness is None else smoothness >= 3 * depth,
@@ -137,41 +138,31 @@ def effective_parameters(
         if max_output_norm is not None and margin is not None:
             error = _relative_error(None, max_output_norm, margin)
             # Of which 2 belongs to the constants of Theorem 4.1.
-            terms["figure_3"] = _total(_scaled(shares, 2 * error**2))
+            terms["figure_3"] = _total(_scaled(shares, 1.0, 2 * error * error))
     else:
         check_delta(delta)
         _positive_integers(width=width, num_samples=num_samples, depth=depth)
         error = _relative_error(relative_error, max_output_norm, margin)
-        widest = contractions.max(), spreads.max()
-        shares = _shares(*widest, overlaps, cushions, onward)
+        contraction, spread = contractions.max(), spreads.max()
+        shares = _shares(contraction, spread, overlaps, cushions, onward)
         terms = {
             "constant": _CONSTANTS[constants],
-            "contraction": float(widest[0]),
+            "contraction": float(contraction),
             "depth": depth,
             "logarithm": math.log(num_samples * depth * width / delta),
             "relative_error": error,
-            "sum": _total(_shares(1.0, widest[1], overlaps, cushions, onward)),
+            "sum": _total(_shares(1.0, spread, overlaps, cushions, onward)),
         }
-        least = _LEAST_SAMPLES[constants]
-        dense = widest[1] == 1 and np.all(overlaps == 1)
-        assumptions += [
-            Assumption.of(
-                f"the sample has at least {least} delta examples",
-                num_samples >= least * delta,
-            ),
-            Assumption.of("the relative error lies in (0, 1]", 0 < error <= 1),
-            Assumption.of(
-                "each layer is projected with a relative error of at most 1/6",
-                # A layer without a share is not projected.
-                np.all(error <= depth * np.sqrt(np.where(shares, shares, np.inf))),
-            ),
-            Assumption.of(
-                "every layer is dense (for convolutions the constant is unknown)",
-                None if dense else False,
-            ),
-        ]
+        assumptions += _conditions(
+            shares,
+            least_samples=_LEAST_SAMPLES[constants] * delta,
+            num_samples=num_samples,
+            error=error,
+            depth=depth,
+            dense=spread == 1 and np.all(overlaps == 1),
+        )
         factor = terms["constant"] * depth**2 * terms["logarithm"]
-        shares = _scaled(shares * factor, error**2)
+        shares = _scaled(shares, factor, error * error)
     return Complexity(
         name="Effective parameters"
         + (", constants ignored" if constants == "ignore" else f", {constants}"),
@@ -222,19 +213,41 @@ def patch_overlap(kernel_size, strides=1, dilation_rate=1):
     )
 
 
+def _conditions(shares, *, least_samples, num_samples, error, depth, dense):
+    """What Lemma 3 asks for, besides smoothness."""
+    # eps_i = error / (6 depth sqrt(share)); a layer without a share needs none.
+    roots = np.sqrt(np.where(shares, shares, np.inf))
+    return [
+        Assumption.of(
+            f"the sample has at least {least_samples:g} examples",
+            num_samples >= least_samples,
+        ),
+        Assumption.of("the relative error lies in (0, 1]", 0 < error <= 1),
+        Assumption.of(
+            "each layer is projected with a relative error of at most 1/6",
+            np.all(error <= depth * roots),
+        ),
+        Assumption.of(
+            "every layer is dense (for convolutions the constant is unknown)",
+            None if dense else False,
+        ),
+    ]
+
+
 def _shares(contractions, spreads, overlaps, cushions, onward):
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         shares = overlaps * (contractions * spreads / cushions / onward) ** 2
     # No parameters replace a layer that some sample does not get through,
     # whatever its other numbers are.
-    lost = np.isinf(contractions * spreads) | (cushions == 0) | (onward == 0)
+    lost = np.isinf(contractions) | np.isinf(spreads) | np.isinf(overlaps)
+    lost = lost | (cushions == 0) | (onward == 0)
     return np.where(lost, np.inf, shares)
 
 
-def _scaled(shares, divisor):
+def _scaled(shares, factor, divisor):
     """Divides by a number that may be 0 or infinite; an infinity stays one."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = shares / divisor if divisor else np.full_like(shares, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scaled = shares * factor / divisor if divisor else np.inf
     return np.where(np.isinf(shares), np.inf, scaled)
 
 

@@ -42,7 +42,8 @@ def validation_bound(
       `R <= Rhat + C L / (3 m) + sqrt((C L / (3 m))**2 + 2 g2 L / m)`
 
     Assumes losses in [0, 1], such as the 0-1 loss. Neither the size of the
-    network nor the way it was trained enters.
+    network nor the way it was trained enters. Choose the form before you see
+    the error: the smallest of several bounds is one only if they share `delta`.
 
     Args:
         validation_error: Float in [0, 1], `Rhat`, of the model in question.
@@ -150,6 +151,7 @@ def validation_bound(
         assumptions=tuple(assumptions),
         reference="https://arxiv.org/abs/1710.05468, proposition on the "
         "validation error",
+        quantity="the risk",
     )
 
 
