@@ -58,6 +58,11 @@ def test_klinv_does_not_drown_in_rounding(empirical):
     assert gap == pytest.approx(expected, rel=1e-5)
 
 
+def test_klinv_returns_the_upper_end():
+    # Between two floats, the one that is not too small.
+    assert klinv(0.5, 1e-300) > 0.5
+
+
 @pytest.mark.parametrize("empirical", [0.02, 0.4])
 @pytest.mark.parametrize("divergence", [0.01, 0.5])
 def test_klinv_solves_the_textbook_equation(empirical, divergence):

@@ -73,6 +73,11 @@ def test_certified_ranges_hold_for_any_distribution(seed):
     assert np.einsum("n,nki->ki", p, deviation**2).max() <= variance
 
 
+def test_certified_variance_of_long_features():
+    # 3 or 0 with equal chances: z z^T is 9 or 0, with variance 81 / 4.
+    assert certified_ranges(3.0, 3.0)["features"][1] >= 81 / 4
+
+
 @pytest.mark.parametrize("m", [20, 2000])
 @pytest.mark.parametrize("seed", range(2))
 def test_covers_the_worst_weights(m, seed):

@@ -191,6 +191,18 @@ def test_no_margin_no_compression(margin):
     assert complexity.failed
 
 
+def test_round_trips_through_json():
+    first = effective_parameters(
+        **LEMMA,
+        constants="safe",
+        relative_error=np.float64(0.5),
+        num_parameters=np.array([1, 2, 3]),
+    )
+    second = Complexity.from_json(first.to_json())
+    assert second == first
+    assert second.to_table() == first.to_table()
+
+
 @pytest.mark.parametrize("constants", ["ignore", "safe"])
 def test_extreme_numbers_do_not_warn(constants):
     for margin in (1e-200, 1e200, inf):
