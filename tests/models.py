@@ -108,6 +108,41 @@ def subclassed():
     return randomize(model)
 
 
+def random_architecture(seed):
+    """A network of random depth, widths, strides, paddings, skips and biases.
+
+    Returns:
+        A pair `(model, input_shape)`.
+    """
+    generator = np.random.default_rng(seed)
+    shape = (*generator.integers(7, 11, 2), generator.integers(1, 4))
+    inputs = x = keras.Input(tuple(map(int, shape)))
+    for _ in range(generator.integers(1, 4)):
+        width = int(generator.integers(2, 6))
+        x = layers.Conv2D(
+            width,
+            int(generator.integers(1, 4)),
+            strides=int(generator.integers(1, 3)),
+            padding="same",
+            use_bias=bool(generator.integers(2)),
+        )(x)
+        if generator.integers(2):
+            x = layers.BatchNormalization()(x)
+        x = layers.ReLU()(x)
+        if generator.integers(2):
+            skip = x
+            x = layers.Conv2D(width, 3, padding="same")(x)
+            x = layers.ReLU()(layers.Add()([x, skip]))
+        if generator.integers(2):
+            x = layers.MaxPooling2D(2, padding="same")(x)
+    x = layers.Flatten()(x)
+    for _ in range(generator.integers(0, 3)):
+        width = int(generator.integers(3, 9))
+        x = layers.Dense(width, activation="relu")(x)
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    return randomize(model, seed), tuple(map(int, shape))
+
+
 ALL = [dense, convolutional, residual, nested, shared, subclassed]
 
 

@@ -81,6 +81,58 @@ def test_monitor_measure_metric_and_function_agree(make):
         )
 
 
+def test_interlayer_metrics_are_those_of_measure():
+    model = models.convolutional()
+    data = models.data(model)
+    metrics = [
+        "interlayer_cushion",
+        gb.metrics.InterlayerCushion(clip=True, name="clipped"),
+        "interlayer_smoothness",
+        "jacobian_spread",
+        "effective_parameters",
+    ]
+    monitor = gb.callbacks.GeneralizationMonitor(
+        data, metrics, num_probes=4, num_draws=2, seed=3
+    )
+    history = fitted([monitor], model, epochs=1)
+    measured = gb.measure(
+        model, data, num_probes=4, num_draws=2, seed=3, verbose=0
+    )
+    for key, field in {
+        "interlayer_cushion": "unclipped_interlayer_cushion",
+        "clipped": "minimal_interlayer_cushion",
+        "interlayer_smoothness": "interlayer_smoothness",
+        "jacobian_spread": "jacobian_spread",
+        "effective_parameters": "effective_parameters",
+    }.items():
+        values = {
+            f"{key}/{name}": getattr(layer, field)
+            for name, layer in measured.layers.items()
+        }
+        values = {k: v for k, v in values.items() if v is not None}
+        assert values.keys() == {k for k in history if k.startswith(key)}
+        for name, value in values.items():
+            assert history[name][-1] == pytest.approx(value, rel=1e-3), name
+
+
+def test_distance_from_the_weights_of_the_first_fit():
+    model = models.dense()
+    start = np.asarray(model.layers[0].kernel)
+    monitor = gb.callbacks.GeneralizationMonitor(probe(), ["distance_from_init"])
+    for _ in range(2):
+        history = fitted([monitor], model)
+        distance = np.linalg.norm(np.asarray(model.layers[0].kernel) - start)
+        assert history["distance_from_init/first"][-1] == pytest.approx(distance)
+    given = gb.callbacks.GeneralizationMonitor(
+        probe(), ["distance_from_init"], initial_weights=model.get_weights()
+    )
+    history = fitted([given], model, learning_rate=0.0)
+    assert history["distance_from_init/first"] == [0.0] * 3
+    other = models.randomize(models.dense(), seed=5)
+    history = fitted([monitor], other, learning_rate=0.0)
+    assert history["distance_from_init/first"] == [0.0] * 3
+
+
 def test_prefix_and_chosen_metrics():
     monitors = [
         gb.callbacks.GeneralizationMonitor(

@@ -13,6 +13,9 @@ import pytest
 
 from tf_genbounds import __version__
 from tf_genbounds.cli import main
+from tf_genbounds.data import load
+from tf_genbounds.measure import measure
+from tf_genbounds.measurements import Measurements
 from tf_genbounds.regularizers import DARC1
 from tf_genbounds.report import Report
 
@@ -55,6 +58,59 @@ def run_script(*arguments, code=""):
         text=True,
         env=environment,
     )
+
+
+def test_measure_prints_what_measure_returns(saved, tmp_path, capfd):
+    out = str(tmp_path / "m.json")
+    options = ["--data", "digits", "--num-samples", "9", "--seed", "2"]
+    assert main(["measure", saved, *options, "--out", out]) == 0
+    printed = capfd.readouterr().out
+    for text in ("small, 9 samples of digits", "Between the layers", "not a bound"):
+        assert text in printed
+    model = keras.models.load_model(saved)
+    expected = measure(model, load("digits"), num_samples=9, seed=2, verbose=0)
+    with open(out) as file:
+        written = Measurements.from_json(file.read())
+    for name, layer in expected.layers.items():
+        assert written.layers[name].effective_parameters == (
+            pytest.approx(layer.effective_parameters, rel=1e-4)
+        )
+    chosen = ["--quantities", "layer_cushion", "--json"]
+    assert main(["measure", saved, *options, *chosen]) == 0
+    result = Measurements.from_json(capfd.readouterr().out)
+    assert result.layers["hidden"].layer_cushion == pytest.approx(
+        expected.layers["hidden"].layer_cushion, rel=1e-5
+    )
+    assert result.pairs == {}
+
+
+@pytest.mark.parametrize("name", ["noise_attenuation", "noise_stability"])
+def test_experiment_writes_numbers_and_plot(name, saved, tmp_path, capfd):
+    out = tmp_path / "out"
+    arguments = ["experiment", name, saved, "--data", "digits", "--num-samples", "5"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert sorted(os.listdir(out)) == [f"{name}.json", f"{name}.svg"]
+    assert json.loads((out / f"{name}.json").read_text())
+    assert name in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--quantities", "layer_cusion"], "Did you mean 'layer_cushion'"),
+        (["--num-samples", "0"], "`num_samples` must be positive"),
+    ],
+)
+def test_measure_refuses_in_one_line(arguments, message, saved, capfd):
+    assert main(["measure", saved, "--data", "digits", *arguments]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("tf-genbounds measure: ") and message in line
+
+
+def test_an_unknown_experiment_is_refused(saved, tmp_path, capfd):
+    arguments = ["experiment", "noise", saved, "--data", "digits"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "`NAME` must be one of" in capfd.readouterr().err
 
 
 def test_the_console_script_is_this_main():

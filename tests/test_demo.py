@@ -14,6 +14,8 @@ from tf_genbounds.data import load
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.measure import measure
 from tf_genbounds.report import Report
+from tf_genbounds.sample_quantities import OF_SAMPLES
+from tf_genbounds.weight_norms import QUANTITIES as OF_WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,11 @@ def test_the_report_is_about_the_returned_models(result):
     assert list(result.models) == ["without_darc1.keras", "with_darc1.keras"]
     train, test = load("digits", "train"), load("digits", "test")
     with_darc1 = result.models["with_darc1.keras"]
-    assert result.report.train.to_json() == measure(with_darc1, train).to_json()
+    expected = measure(
+        with_darc1, train, quantities=[*OF_WEIGHTS, *OF_SAMPLES]
+    )
+    assert result.report.train.to_json() == expected.to_json()
+    assert result.report.stability.num_samples == demo.INTERLAYER_SAMPLES
     predicted = with_darc1.predict(test[0], verbose=0).argmax(axis=1)
     error = np.mean(predicted != test[1])
     np.testing.assert_allclose(result.report.validation.train_error, error)

@@ -7,7 +7,17 @@ import sys
 import pytest
 
 FOLDER = pathlib.Path(__file__).parents[1] / "examples"
-OPTIONS = {"random_labels.py": ["--epochs", "2", "--samples", "128"]}
+OPTIONS = {
+    "noise_stability_vgg.py": [
+        *("--data", "digits", "--epochs", "1", "--samples", "128"),
+        *("--measured", "4", "--probes", "2", "--width", "4", "--out", "out"),
+    ],
+    "random_labels.py": ["--epochs", "2", "--samples", "128"],
+}
+SAYS = {
+    "noise_stability_vgg.py": "times the effective parameters",
+    "random_labels.py": "larger with true labels",
+}
 
 
 def test_every_example_is_run():
@@ -15,7 +25,8 @@ def test_every_example_is_run():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_example(name, monkeypatch, capsys):
+def test_example(name, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name, *OPTIONS[name]])
     runpy.run_path(str(FOLDER / name), run_name="__main__")
-    assert "larger with true labels" in capsys.readouterr().out
+    assert SAYS[name] in " ".join(capsys.readouterr().out.split())

@@ -6,6 +6,10 @@ import tensorflow as tf
 from keras import layers
 
 from tf_genbounds import measure
+from tf_genbounds.measurer import OF_SAMPLES
+from tf_genbounds.weight_norms import QUANTITIES as OF_WEIGHTS
+
+CHEAP = [*OF_WEIGHTS, *OF_SAMPLES]
 
 
 def linear_part(function, shape):
@@ -65,7 +69,9 @@ def slow_convolutional(model, x, y):
 def test_equals_a_slow_twin(batch_size):
     model = models.convolutional()
     x, y = models.data(model)
-    result = measure(model, (x, y), batch_size=batch_size, verbose=0)
+    result = measure(
+        model, (x, y), quantities=CHEAP, batch_size=batch_size, verbose=0
+    )
     maps, margins = slow_convolutional(model, x, y)
     assert list(result.layers) == list(maps)
     for name, (function, inputs, kernel, contractions) in maps.items():
@@ -143,6 +149,15 @@ def test_shared_and_nested_values_are_those_of_the_flat_network():
         measure(flat, (x, y), verbose=0).layers.values(),
         strict=True,
     ):
+        for field in (
+            "minimal_interlayer_cushion",
+            "unclipped_interlayer_cushion",
+            "jacobian_spread",
+        ):
+            value = getattr(other, field)
+            if value is not None:  # The last layer has none after it.
+                value = pytest.approx(value, rel=1e-4)
+            assert getattr(one, field) == value
         assert one.layer_cushion == pytest.approx(other.layer_cushion, rel=1e-5)
         assert one.activation_contraction == pytest.approx(
             other.activation_contraction, rel=1e-5
@@ -152,11 +167,11 @@ def test_shared_and_nested_values_are_those_of_the_flat_network():
 def test_datasets_give_what_arrays_give():
     model = models.dense()
     x, y = models.data(model)
-    expected = measure(model, (x, y), verbose=0)
+    expected = measure(model, (x, y), quantities=CHEAP, verbose=0)
     dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(6)
     for result in (
-        measure(model, dataset, verbose=0),
-        measure(model, (x, np.eye(3)[y]), verbose=0),
+        measure(model, dataset, quantities=CHEAP, verbose=0),
+        measure(model, (x, np.eye(3)[y]), quantities=CHEAP, verbose=0),
     ):
         np.testing.assert_allclose(result.margins, expected.margins, rtol=1e-5)
         assert result.layers["first"].layer_cushion == pytest.approx(
@@ -168,9 +183,12 @@ def test_num_samples_takes_the_first():
     model = models.dense()
     x, y = models.data(model)
     first = measure(model, (x, y), num_samples=7, batch_size=4, verbose=0)
-    np.testing.assert_allclose(
-        first.margins, measure(model, (x, y), verbose=0).margins[:7], rtol=1e-5
-    )
+    every = measure(model, (x, y), verbose=0)
+    np.testing.assert_allclose(first.margins, every.margins[:7], rtol=1e-5)
+    for key, values in first.distributions.items():
+        np.testing.assert_allclose(
+            values, every.distributions[key][:7], rtol=1e-3, err_msg=str(key)
+        )
 
 
 def test_without_labels_there_are_no_margins():
@@ -196,7 +214,8 @@ def test_measures_what_is_asked_and_no_more(quantity, fields):
     model = models.dense()
     result = measure(model, models.data(model), quantities=[quantity], verbose=0)
     facts = {
-        "name", "kind", "input_shape", "output_shape", "num_parameters", "batch_norm"
+        "name", "kind", "input_shape", "output_shape", "num_parameters",
+        "num_channels", "patch_overlap", "batch_norm",
     }
     for layer in result.layers.values():
         found = {k for k, v in vars(layer).items() if v is not None}
@@ -270,7 +289,100 @@ def test_several_inputs():
 
 def two_outputs():
     inputs = keras.Input((6,))
-    return keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(2)(inputs)])
+    return keras.Model(
+        inputs,
+        {
+            "main": layers.Dense(3, name="main")(inputs),
+            "head": layers.Dense(2, "softmax", name="head")(inputs),
+        },
+    )
+
+
+@pytest.mark.parametrize("output, classes", [("main", 3), ("head", 2), (1, 3)])
+def test_one_of_several_outputs(output, classes):
+    model = two_outputs()
+    x, _ = models.data(models.dense())
+    y = np.arange(len(x)) % classes
+    result = measure(model, (x, y), output=output, quantities=["margins"], verbose=0)
+    layer = model.get_layer("main" if classes == 3 else "head")
+    kernel, bias = layer.get_weights()
+    logits = x @ kernel + bias
+    np.testing.assert_allclose(
+        result.max_output_norm, norms(logits).max(), rtol=1e-5
+    )
+    expected = [
+        row[k] - max(np.delete(row, k)) for row, k in zip(logits, y, strict=True)
+    ]
+    np.testing.assert_allclose(result.margins, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["list", ".keras", ".weights.h5"])
+def test_distance_from_the_initial_weights(kind, tmp_path):
+    model = models.convolutional()
+    start = model.get_weights()
+    if kind == ".keras":
+        start = tmp_path / "start.keras"
+        model.save(start)
+    elif kind == ".weights.h5":
+        start = str(tmp_path / "start.weights.h5")
+        model.save_weights(start)
+    before = [
+        np.asarray(k)
+        for k in (model.layers[0].kernel, model.layers[4].kernel)
+    ]
+    scale = np.asarray(model.layers[1].gamma) / np.sqrt(
+        np.asarray(model.layers[1].moving_variance) + 1e-3
+    )
+    models.randomize(model, seed=7)
+    weights = model.get_weights()
+    result = measure(
+        model,
+        models.data(model),
+        quantities=["layer_cushion"],
+        initial_weights=start,
+        verbose=0,
+    )
+    for new, old in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    after = np.asarray(model.layers[1].gamma) / np.sqrt(
+        np.asarray(model.layers[1].moving_variance) + 1e-3
+    )
+    expected = {
+        # The batch norm is folded into both.
+        "conv": np.asarray(model.layers[0].kernel) * after - before[0] * scale,
+        "conv2": np.asarray(model.layers[4].kernel) - before[1],
+    }
+    for name, change in expected.items():
+        layer = result.layers[name]
+        distance = np.linalg.norm(change)
+        assert layer.distance_from_init == pytest.approx(distance, rel=1e-4)
+        assert layer.layer_cushion_from_init == pytest.approx(
+            layer.layer_cushion * layer.frobenius_norm / distance, rel=1e-4
+        )
+    same = measure(
+        model,
+        models.data(model),
+        quantities=["layer_cushion"],
+        initial_weights=weights,
+        verbose=0,
+    )
+    assert same.layers["conv"].distance_from_init == 0
+    assert same.layers["conv"].layer_cushion_from_init == np.inf
+
+
+def test_effective_parameters_are_the_formula():
+    model = models.convolutional()
+    result = measure(model, models.data(model), num_draws=1, verbose=0)
+    for layer in result.layers.values():
+        overlap = {"conv": 9, "conv2": 4, "logits": 1}[layer.name]
+        assert layer.patch_overlap == overlap
+        expected = overlap * (
+            layer.activation_contraction
+            * layer.jacobian_spread
+            / layer.layer_cushion
+            / layer.minimal_interlayer_cushion
+        ) ** 2
+        assert layer.effective_parameters == pytest.approx(expected)
 
 
 DENSE_X, DENSE_Y = np.ones((5, 6), "float32"), np.array([0, 1, 2, 0, 1])
@@ -307,6 +419,21 @@ DENSE_X, DENSE_Y = np.ones((5, 6), "float32"), np.array([0, 1, 2, 0, 1])
         (models.dense, (DENSE_X, DENSE_Y), {"bias": "keep"}, "`bias` must be"),
         (models.dense, (DENSE_X, DENSE_Y), {"batch_size": 0}, "`batch_size`"),
         (two_outputs, (DENSE_X, DENSE_Y), {}, "Margins need one output"),
+        (
+            two_outputs,
+            (DENSE_X, DENSE_Y),
+            {"output": "hed"},
+            "Did you mean 'head'",
+        ),
+        (models.dense, (DENSE_X, DENSE_Y), {"output": 1}, "`output` must be"),
+        (models.dense, (DENSE_X, DENSE_Y), {"num_probes": 0}, "`num_probes`"),
+        (models.dense, (DENSE_X, DENSE_Y), {"noise": "white"}, "`noise` must"),
+        (
+            models.dense,
+            (DENSE_X, DENSE_Y),
+            {"initial_weights": [np.zeros((6, 5))]},
+            "`initial_weights` must have the shapes",
+        ),
     ],
 )
 def test_bad_input(make, data, options, message):
@@ -318,5 +445,5 @@ def test_progress_only_when_asked(capsys):
     model = models.dense()
     measure(model, models.data(model))  # Not a terminal.
     assert capsys.readouterr().out == ""
-    measure(model, models.data(model), verbose=1)
+    measure(model, models.data(model), quantities=["margins"], verbose=1)
     assert "1/1" in capsys.readouterr().out

@@ -1,7 +1,8 @@
+import models
 import numpy as np
 import pytest
 
-from tf_genbounds import LayerMeasurements, Measurements
+from tf_genbounds import LayerMeasurements, Measurements, measure
 
 inf, nan = float("inf"), float("nan")
 
@@ -13,6 +14,7 @@ def example(**fields):
         input_shape=(3,),
         output_shape=(4,),
         num_parameters=12,
+        num_channels=4,
         layer_cushion=inf,
         stable_rank=2.5,
         converged=True,
@@ -74,3 +76,105 @@ def test_refuses_bad_arguments():
         example().distribution("layer_cushion", "dens")
     with pytest.raises(ValueError, match="was not measured"):
         example().distribution("activation_contraction", "dense")
+
+
+def measured():
+    model = models.convolutional()
+    return measure(model, models.data(model), num_draws=3, verbose=0)
+
+
+def test_json_round_trip_of_interlayer_numbers():
+    first = measured()
+    second = Measurements.from_json(first.to_json())
+    assert second.layers == first.layers
+    assert second.pairs == first.pairs
+    for key, values in first.distributions.items():
+        np.testing.assert_array_equal(second.distributions[key], values)
+    assert second.to_json() == first.to_json()
+
+
+def test_quantile_of_nothing_is_the_minimum():
+    first = measured()
+    same = first.quantile(0)
+    assert same.layers == first.layers and same.pairs == first.pairs
+    assert same.dropped == 0
+
+
+def test_quantile_pays_for_each_sample_once_and_is_monotone():
+    results = [measured().quantile(zeta) for zeta in (0, 0.1, 0.26, 0.5)]
+    assert [r.dropped for r in results] == [0, 0.1, 0.25, 0.5]
+    for few, many in zip(results[:-1], results[1:], strict=True):
+        for name in few.layers:
+            one, other = few.layers[name], many.layers[name]
+            assert one.layer_cushion <= other.layer_cushion
+            assert one.activation_contraction >= other.activation_contraction
+            assert one.jacobian_spread >= other.jacobian_spread
+            assert one.effective_parameters >= other.effective_parameters
+            assert one.minimal_interlayer_cushion <= other.minimal_interlayer_cushion
+        for pair in few.pairs:
+            assert few.interlayer_cushion[pair] <= many.interlayer_cushion[pair]
+        assert few.smoothness() <= many.smoothness()
+        assert len(few.margins) == len(many.margins)
+    with pytest.raises(ValueError, match=r"\[0, 1\). Received: zeta=1"):
+        results[0].quantile(1)
+
+
+def test_quantile_drops_the_worst_of_any_quantity():
+    cushions = {
+        ("layer_cushion", "dense"): np.array([5.0, 1.0, 3.0, 4.0]),
+        ("activation_contraction", "dense"): np.array([2.0, 3.0, 9.0, 1.0]),
+    }
+    layer = example().layers["dense"]
+    result = Measurements(
+        layers={"dense": layer}, num_samples=4, distributions=cushions
+    ).quantile(0.5)
+    # The second sample has the least cushion, the third the most contraction.
+    assert result.layers["dense"].layer_cushion == 4
+    assert result.layers["dense"].activation_contraction == 2
+    assert result.dropped == 0.5
+
+
+def test_effective_parameters_of_measurements():
+    result = measured()
+    ignored = result.effective_parameters()
+    assert ignored.value == pytest.approx(
+        sum(layer.effective_parameters for layer in result.layers.values())
+    )
+    assert [layer.num_parameters for layer in ignored.layers] == [36, 144, 12]
+    statuses = {a.text[:16]: a.status for a in ignored.assumptions}
+    assert statuses["Every layer is a"] == "checked"
+    assert statuses["The norms of the"] == "checked"  # 4 outputs at most.
+    explicit = result.effective_parameters("explicit", margin=0.5, delta=0.1)
+    layers = result.layers.values()
+    eps = 0.5 / np.sqrt(2) / result.max_output_norm
+    by_hand = (
+        72
+        * max(layer.activation_contraction for layer in layers) ** 2
+        * max(layer.jacobian_spread for layer in layers) ** 2
+        * 9
+        * np.log(20 * 3 * 256 / 0.1)
+        / eps**2
+        * sum(
+            layer.patch_overlap
+            / (layer.layer_cushion * layer.minimal_interlayer_cushion) ** 2
+            for layer in layers
+        )
+    )
+    assert explicit.value == pytest.approx(by_hand)
+
+
+def test_a_margin_that_is_an_error_leaves_nothing_to_compress():
+    # Taking its absolute value would hide a model that does not fit.
+    result = measured()
+    assert result.margin() < 0
+    assert result.effective_parameters("explicit").value == inf
+    statuses = {
+        a.text: a.status
+        for a in result.effective_parameters("explicit").assumptions
+    }
+    assert statuses["The margin is positive and can be attained."] == "failed"
+
+
+def test_effective_parameters_need_every_quantity():
+    with pytest.raises(ValueError, match="no minimal_interlayer_cushion"):
+        example().effective_parameters()

@@ -3,6 +3,7 @@
 from tf_genbounds import bounds
 from tf_genbounds import callbacks
 from tf_genbounds import data
+from tf_genbounds import experiments
 from tf_genbounds import functional
 from tf_genbounds import layers
 from tf_genbounds import losses
@@ -11,16 +12,19 @@ from tf_genbounds import regularizers
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import LayerMeasurements
 from tf_genbounds.measurements import Measurements
+from tf_genbounds.monitor import MonitoredModel
 from tf_genbounds.report import Report
 from tf_genbounds.report import report
 
 __all__ = [
     "LayerMeasurements",
     "Measurements",
+    "MonitoredModel",
     "Report",
     "bounds",
     "callbacks",
     "data",
+    "experiments",
     "functional",
     "layers",
     "losses",

@@ -59,7 +59,10 @@ def trace(function, *specs):
 
 
 def vjp(function, x, cotangent):
-    """Multiplies `cotangent` by the transposed Jacobian of `function` at `x`."""
+    """Multiplies `cotangent` by the transposed Jacobian of `function` at `x`.
+
+    `x`, `function(x)` and `cotangent` may be lists of tensors.
+    """
     if name == "tensorflow":
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
@@ -69,6 +72,70 @@ def vjp(function, x, cotangent):
         )
     _, pull_back = jax.vjp(function, x)
     return pull_back(cotangent)[0]
+
+
+def jvp(function, x, tangent):
+    """Returns `function(x)` and its derivative in the direction `tangent`."""
+    if name == "tensorflow":
+        with tf.autodiff.ForwardAccumulator(x, tangent) as accumulator:
+            y = function(x)
+        return y, accumulator.jvp(y, unconnected_gradients="zero")
+    return jax.jvp(function, (x,), (tangent,))
+
+
+def dependencies(function, *specs):
+    """Traces `function` and says which of its tensors are made of which.
+
+    Args:
+        function: Takes nests of tensors, returns a flat list of tensors.
+        specs: As for `trace`.
+
+    Returns:
+        A tuple `(steps, arguments, results)`: pairs `(inputs, outputs)` of
+        lists of tensor ids, in the order of the computation; the ids of the
+        flat arguments; the ids of the flat results.
+    """
+    if name == "tensorflow":
+        specs = keras.tree.map_structure(
+            lambda t: tf.TensorSpec(t.shape, t.dtype), specs
+        )
+        concrete = tf.function(function, autograph=False).get_concrete_function(
+            *specs
+        )
+        graph = concrete.graph
+        # A shape is not made of the numbers of its tensor.
+        shapes = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")
+        steps = [
+            (
+                [] if op.type in shapes else [t.ref() for t in op.inputs],
+                [t.ref() for t in op.outputs],
+            )
+            for op in graph.get_operations()
+            if op.type != "Placeholder"
+        ]
+        arguments = [t.ref() for t in concrete.inputs]
+        results = [t.ref() for t in concrete.outputs]
+    else:
+        specs = keras.tree.map_structure(
+            lambda t: jax.ShapeDtypeStruct(t.shape, t.dtype), specs
+        )
+        jaxpr = jax.make_jaxpr(function)(*specs).jaxpr
+        steps = [
+            ([id(v) for v in step.invars], [id(v) for v in step.outvars])
+            for step in jaxpr.eqns
+        ]
+        arguments = [id(v) for v in jaxpr.invars]
+        results = [id(v) for v in jaxpr.outvars]
+    return steps, arguments, results
+
+
+def pooling_has_jvp(xla):
+    """Whether `jvp` goes through max pooling as it is.
+
+    TensorFlow's XLA compares the entries of a window at low precision there,
+    and takes the derivative of the wrong one.
+    """
+    return name != "tensorflow" or not xla
 
 
 @contextlib.contextmanager

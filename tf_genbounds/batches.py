@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_genbounds.checks import check_positive
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batch:
@@ -23,6 +25,20 @@ class Batch:
     y: Any
     start: int
     count: int
+
+    def __len__(self):
+        return len(keras.tree.flatten(self.x)[0])
+
+
+def rows(batch, start, count):
+    """Returns `count` rows of a batch as a `Batch`, padded at its end."""
+    part = slice(start, start + count)
+    return Batch(
+        x=keras.tree.map_structure(lambda a: _pad(a[part], count), batch.x),
+        y=None if batch.y is None else _pad(batch.y[part], count),
+        start=batch.start + start,
+        count=min(count, batch.count - start),
+    )
 
 
 def batches(data, *, batch_size=128, num_samples=None):
@@ -83,16 +99,6 @@ def num_batches(data, *, batch_size=128, num_samples=None):
     if num_samples is not None:
         return None
     return data.num_batches if not _is_dataset(data) else _cardinality(data)
-
-
-def check_positive(name, value):
-    """Refuses what is not a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(
-            f"`{name}` must be an integer. Received: {name}={value!r}"
-        )
-    if value < 1:
-        raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
 
 
 def class_indices(labels, num_classes, start=0):

@@ -3,8 +3,9 @@
 import keras
 
 from tf_genbounds.batches import batches
-from tf_genbounds.batches import check_positive
+from tf_genbounds.checks import check_positive
 from tf_genbounds.measurer import Measurer
+from tf_genbounds.metrics import DistanceFromInitialization
 from tf_genbounds.metrics import get
 
 __all__ = ["GeneralizationMonitor"]
@@ -32,6 +33,11 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         prefix: String before each key, to tell two monitors apart.
         num_samples: Integer, use only the first samples of `data`.
         batch_size: Integer, for arrays. Defaults to `128`.
+        initial_weights: What distances are measured from: a list of arrays or
+            a path, see `measure`. Defaults to the weights at the beginning of
+            the model's first `fit`.
+        **options: `num_probes`, `exact`, `noise`, `num_draws`, `layers`,
+            `output`, `bias`, `seed` and `jit_compile`, see `measure`.
 
     Raises:
         ValueError: If a metric or the frequency is unknown.
@@ -56,6 +62,8 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         *,
         num_samples=None,
         batch_size=128,
+        initial_weights=None,
+        **options,
     ):
         super().__init__()
         if frequency != "epoch":
@@ -72,18 +80,37 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         self.metrics = [get(metric) for metric in metrics]
         self.frequency = frequency
         self.prefix = prefix
+        self.initial_weights = initial_weights
+        self._options = options
         self._limits = {"num_samples": num_samples, "batch_size": batch_size}
         self.measurements = None  # The latest, for whoever wants more.
         self._measurer = None
+        self._recorded = None
         self._steps = 0
 
     def on_train_begin(self, logs=None):
-        quantities = sorted({metric.quantity for metric in self.metrics})
+        quantities = set().union(*(m.quantities for m in self.metrics))
         # A new one for each `fit`: the model may have been changed between.
-        self._measurer = Measurer(self.model, quantities=quantities)
+        self._measurer = Measurer(
+            self.model,
+            quantities=sorted(quantities),
+            initial_weights=self._initial_weights(),
+            **self._options,
+        )
         # Data that does not fit is refused before the first epoch, not after.
         self._measurer.prepare(self.data, **self._limits)
         self._steps = 0
+
+    def _initial_weights(self):
+        """Returns what was given, or what the model has in its first `fit`."""
+        asked = any(
+            isinstance(m, DistanceFromInitialization) for m in self.metrics
+        )
+        if self.initial_weights is not None or not asked:
+            return self.initial_weights
+        if self._recorded is None or self._recorded[0] is not self.model:
+            self._recorded = self.model, self.model.get_weights()
+        return self._recorded[1]
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1

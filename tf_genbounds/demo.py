@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tf_genbounds import backend
-from tf_genbounds.batches import check_positive
+from tf_genbounds.checks import check_positive
 from tf_genbounds.callbacks import GeneralizationMonitor
 from tf_genbounds.data import load
 from tf_genbounds.functional.darc import darc1_penalty
@@ -17,11 +17,12 @@ from tf_genbounds.metrics import StableRank
 from tf_genbounds.report.quantities import number
 from tf_genbounds.report.report import Report
 from tf_genbounds.report.report import report
-from tf_genbounds.report.tables import Table
+from tf_genbounds.report.table import Table
 
 BATCH_SIZE = 64
 # What the authors of DARC1 used, 0.001 for each sample of a batch.
 FACTOR = 0.001 * BATCH_SIZE
+INTERLAYER_SAMPLES = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +78,7 @@ def run(*, epochs=15, seed=0, console=None) -> Demo:
             title=title,
             history=history,
             baseline=found,
+            interlayer_samples=INTERLAYER_SAMPLES,
             verbose=0,
         )
         models[title.lower().replace(" ", "_") + ".keras"] = model
@@ -116,17 +118,15 @@ def summary(demo) -> Table:
             *(number(r.train.margin(10)) for r in runs),
         ),
     ]
-    for field, term in (
-        ("layer_cushion", "Layer cushion"),
-        ("stable_rank", "Stable rank"),
+    for part, field, term in (
+        ("train", "layer_cushion", "Layer cushion"),
+        ("train", "stable_rank", "Stable rank"),
+        ("stability", "unclipped_interlayer_cushion", "Interlayer cushion"),
     ):
-        rows += [
-            (
-                f"{term} of {name}",
-                *(number(getattr(r.train.layers[name], field)) for r in runs),
-            )
-            for name in demo.report.train.layers
-        ]
+        for name in demo.report.train.layers:
+            values = [getattr(getattr(r, part).layers[name], field) for r in runs]
+            if None not in values:  # The last layer has none after it.
+                rows.append((f"{term} of {name}", *map(number, values)))
     return Table("", ("", *(r.title for r in runs)), tuple(rows))
 
 

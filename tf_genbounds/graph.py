@@ -29,6 +29,13 @@ _ACTIVATION_LAYERS = (
     keras.layers.PReLU,
     keras.layers.ELU,
 )
+# They rescale each example, so that a multiple of their input changes nothing.
+_NORMALIZATIONS = (
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
 # Names of the `keras.ops` nodes; the classes are not public.
 _PROBABILITY_OPS = {"Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"}
 _ACTIVATION_OPS = _PROBABILITY_OPS - {"Softmax", "LogSoftmax"} | {
@@ -52,18 +59,20 @@ class Graph:
         output: What it returned in a watched run.
         calls: The `taps.Call`s of the run.
         inputs: Nest of the tensors that it received.
+        index: Which of the flat outputs the logits are.
 
     Attributes:
         maps: `LinearMap` by name, in the order of the calls.
         logits: `(key, tensor)`: the call and which tensor of it the logits
-            are, `"inputs"` or `"pre_activation"`; `None`: the model's output.
+            are, `"inputs"` or `"pre_activation"`; `None`: the output itself.
         outputs: The output tensors, flat.
+        normalizations: Keys of the calls that normalize each example.
         unsupported: Reason by name, for layers with weights that are neither
             a linear map nor folded into one.
         notes: What a reader of the numbers must know, a sentence each.
     """
 
-    def __init__(self, model, output, calls, inputs):
+    def __init__(self, model, output, calls, inputs, index=0):
         self.outputs = keras.tree.flatten(output)
         self.notes = []
         self._calls = calls
@@ -94,7 +103,10 @@ class Graph:
             for operation, reason in reasons.items()
             if operation not in folded
         }
-        self.logits = self._logits()
+        self.normalizations = tuple(
+            c.key for c in calls if isinstance(c.operation, _NORMALIZATIONS)
+        )
+        self.logits = self._logits(self.outputs[index])
 
     def _linear_map(self, call):
         name = self._names[call.operation]
@@ -185,9 +197,9 @@ class Graph:
                 queue.extend(call.inputs)
         return tuple(found)
 
-    def _logits(self):
+    def _logits(self, output):
         """Returns where the logits are, if not in the output."""
-        call = self._producer.get(id(self.outputs[0]))
+        call = self._producer.get(id(output))
         if call is None:
             return None
         activation = vars(call.operation).get("activation")

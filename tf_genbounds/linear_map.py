@@ -38,8 +38,35 @@ class LinearMap:
     batch_norm: Any
     activations: tuple | None
 
+    @property
+    def tap(self):
+        """Key of the call whose value is the pre-activation `x^i`.
+
+        With a folded batch norm this is what the batch norm returns.
+        """
+        return self.key if self.batch_norm is None else (id(self.batch_norm), 0)
+
+    @property
+    def num_channels(self):
+        return self.output_shape[self.channel_axis - (self.channel_axis > 0)]
+
+    @property
+    def num_pixels(self):
+        """Number of positions of the output, 1 for a vector."""
+        return math.prod(self.output_shape) // self.num_channels
+
+    def pixel_sums(self, x):
+        """Sums over the channels of a tensor of the output's shape.
+
+        Returns:
+            Tensor of shape `(samples, num_pixels)`.
+        """
+        sums = ops.sum(x, axis=self.channel_axis)
+        return ops.reshape(sums, (-1, self.num_pixels))
+
     def facts(self):
         """Returns what `LayerMeasurements` says of the map besides numbers."""
+        operator = self.operator()
         weights = [w for w in self.layer.weights if w is not self.layer.bias]
         return {
             "name": self.name,
@@ -47,6 +74,8 @@ class LinearMap:
             "input_shape": self.input_shape,
             "output_shape": self.output_shape,
             "num_parameters": sum(math.prod(w.shape) for w in weights),
+            "num_channels": self.num_channels,
+            "patch_overlap": operator.structure.patch_overlap(operator.kernel),
             "batch_norm": self.batch_norm and self.batch_norm.name,
         }
 
@@ -70,6 +99,29 @@ class LinearMap:
             scale = batch_norm_scale(self.batch_norm)
             outputs = outputs * ops.reshape(scale, shape)
         return outputs
+
+
+def perturbation(linear, change):
+    """Returns entries of `perturb` of `taps.run`, for one map.
+
+    Args:
+        linear: `LinearMap`.
+        change: Function of the map's input and its pre-activation, which
+            returns what is added to the latter.
+    """
+    if linear.batch_norm is None:
+        return {linear.tap: lambda inputs, x: change(inputs[0], x)}
+    received = []
+
+    def record(inputs, x):
+        received[:] = inputs
+        return ops.zeros_like(x)
+
+    # The pre-activation is the batch norm's, but the input the linear map's.
+    return {
+        linear.key: record,
+        linear.tap: lambda _, x: change(received[0], x),
+    }
 
 
 def activation_tensors(call):

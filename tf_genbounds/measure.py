@@ -10,10 +10,17 @@ def measure(
     *,
     quantities=None,
     layers=None,
+    output=None,
     num_samples=None,
+    num_probes=16,
+    exact=False,
+    noise="projection",
+    num_draws=4,
+    initial_weights=None,
     batch_size=128,
     bias="ignore",
     seed=0,
+    jit_compile=False,
     verbose="auto",
 ):
     """Measures how stable a trained model is to noise, layer by layer.
@@ -24,23 +31,50 @@ def measure(
     is read once, and memory grows with the batch, not with the data (but for
     one float per sample, layer and quantity).
 
+    What is between two layers, the interlayer quantities, costs many passes:
+    for `d` layers, about `num_probes * d / 2` forward and backward passes for
+    the cushions, and `5 * num_draws * d` forward passes for the smoothness.
+    Measure it on few samples (`num_samples`), or leave it out (`quantities`).
+
     Args:
         model: A built Keras model: Sequential, Functional or subclassed.
         data: A pair of arrays `(x, y)`, a `tf.data.Dataset` or a
             `keras.utils.PyDataset` of batches, or `x` alone, which leaves out
             the margins. Labels are class indices or one-hot.
-        quantities: List of names out of `"spectral_norm"`,
-            `"frobenius_norm"`, `"stable_rank"`, `"layer_cushion"`,
-            `"activation_contraction"` and `"margins"` (which brings the train
-            error), or `None` for all. The first two come with both matrices
-            of a convolution, see `LayerMeasurements`.
+        quantities: List of names, or `None` for all. Of weights:
+            `"spectral_norm"`, `"frobenius_norm"`, `"stable_rank"`; the first
+            two come with both matrices of a convolution, see
+            `LayerMeasurements`. Of samples: `"layer_cushion"`,
+            `"activation_contraction"`, `"margins"` (which brings the train
+            error). Of pairs of layers: `"interlayer_cushion"` and
+            `"jacobian_spread"` (either brings both) and
+            `"interlayer_smoothness"`.
         layers: List of layer names, or `None` for every linear layer.
+        output: Name or index of the output that the margins are of, for a
+            model with several.
         num_samples: Integer, measure only the first samples; `None`: all.
+        num_probes: Integer, random vectors by which `||J||_F` is estimated.
+            For a layer with no more outputs it is exact.
+        exact: Boolean, whether `||J||_F` is exact everywhere, at the cost of
+            a backward pass for each output of each layer.
+        noise: What moves the pre-activations for the smoothness.
+            `"projection"`: the kernels up to the layer (in every second draw,
+            before it) are replaced by their projections on as many random
+            Gaussian matrices as they have entries, as the compression paper's
+            algorithm 1 does. `"gaussian"`: a cheap proxy, Gaussian noise of a
+            tenth of the norm.
+        num_draws: Integer, draws of that noise.
+        initial_weights: What the weights were before training: a list of
+            arrays as `get_weights` returns it, or the path of a saved model or
+            of its weights. Brings `distance_from_init` and
+            `layer_cushion_from_init`.
         batch_size: Integer, for arrays. Defaults to `128`.
         bias: `"ignore"` measures the kernel of a layer with a bias, as the
             compression paper does; `"error"` refuses such a layer. The mode
             is in the result's `settings`.
-        seed: Integer, for the start of the power iterations.
+        seed: Integer, of all that is random; the same on every backend.
+        jit_compile: Boolean, whether to compile with XLA on TensorFlow, as a
+            TPU needs. On a CPU graph mode is quicker.
         verbose: 0 (silent), 1 (progress bar) or `"auto"`: a bar on a terminal.
 
     Returns:
@@ -65,7 +99,18 @@ def measure(
         - [Arora et al., 2018](https://arxiv.org/abs/1802.05296)
     """
     measurer = Measurer(
-        model, quantities=quantities, layers=layers, bias=bias, seed=seed
+        model,
+        quantities=quantities,
+        layers=layers,
+        output=output,
+        bias=bias,
+        num_probes=num_probes,
+        exact=exact,
+        noise=noise,
+        num_draws=num_draws,
+        initial_weights=initial_weights,
+        seed=seed,
+        jit_compile=jit_compile,
     )
     return measurer(
         data, num_samples=num_samples, batch_size=batch_size, verbose=verbose

@@ -1,62 +1,22 @@
 """What `measure` returns: plain numbers, per layer and per sample."""
 
 import dataclasses
-import difflib
 import json
 import math
 
 import numpy as np
 
-PER_SAMPLE = ("layer_cushion", "activation_contraction")
+from tf_genbounds.bounds import Assumption
+from tf_genbounds.bounds import effective_parameters
+from tf_genbounds.checks import check_choice
+from tf_genbounds.layer_measurements import LayerMeasurements
+from tf_genbounds.layer_measurements import PairMeasurements
+from tf_genbounds.layer_measurements import REDUCTIONS
+from tf_genbounds.plain import array_from_plain
+from tf_genbounds.plain import from_plain
+from tf_genbounds.plain import to_plain
 
-
-@dataclasses.dataclass(frozen=True)
-class LayerMeasurements:
-    """The measured quantities of one linear map. `None`: not asked for.
-
-    Attributes:
-        name: Name of the Keras layer; `"name#2"` is the second call of a
-            shared layer, `"block/name"` a layer whose name is not unique.
-        kind: Class name of the layer.
-        input_shape: Shape of its input, without the batch axis.
-        output_shape: Shape of its output, without the batch axis.
-        num_parameters: Number of entries of its kernel.
-        batch_norm: Name of the batch normalization that is folded into the
-            map, or `None`.
-        spectral_norm: `||A||_2` of the operator: the Lipschitz constant of
-            the map on inputs of `input_shape`. Converges from below.
-        kernel_spectral_norm: `||A||_2` of the reshaped kernel.
-        frobenius_norm: `||A||_F` of the kernel.
-        operator_frobenius_norm: `||A||_F` of the operator.
-        stable_rank: `||A||_F**2 / ||A||_2**2` of the kernel.
-        operator_stable_rank: The same of the operator.
-        converged: Whether every power iteration of this layer converged.
-        layer_cushion: Minimum over the samples of
-            `||A v|| / (||A||_F ||v||)`, with `v` the layer's input and the
-            Frobenius norm of the kernel.
-        activation_contraction: Maximum over the samples of `||x|| / ||phi(x)||`
-            for the activation that gives the layer's input; 1 for the first
-            layer. `None` where it cannot be seen; the result's `notes` say why.
-        num_degenerate: Samples that put no constraint on the layer cushion,
-            because `||A||_F ||v||` is 0.
-    """
-
-    name: str
-    kind: str
-    input_shape: tuple
-    output_shape: tuple
-    num_parameters: int
-    batch_norm: str | None = None
-    spectral_norm: float | None = None
-    kernel_spectral_norm: float | None = None
-    frobenius_norm: float | None = None
-    operator_frobenius_norm: float | None = None
-    stable_rank: float | None = None
-    operator_stable_rank: float | None = None
-    converged: bool | None = None
-    layer_cushion: float | None = None
-    activation_contraction: float | None = None
-    num_degenerate: int | None = None
+PER_SAMPLE = (*REDUCTIONS, "interlayer_cushion")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,43 +25,61 @@ class Measurements:
 
     Attributes:
         layers: `LayerMeasurements` by layer name, in the order of the calls.
+        pairs: `PairMeasurements` by `(i, j)`, the names of two layers of which
+            the first reaches the second.
         num_samples: Number of samples that were measured.
         train_error: Fraction of the samples with a margin of at most 0 (ties
             and NaN are errors), or `None` without labels.
         margins: Array of shape `(num_samples,)`, the margin of each sample
             on the logits, or `None` without labels.
+        max_output_norm: Maximum over the samples of the norm of the logits.
+        dropped: Fraction of the samples that `quantile` left out; a bound that
+            uses these numbers must add it.
         unsupported: Layers that have no linear map here, by name, with the
             reason.
         notes: What a reader of the numbers must know, one sentence each.
-        settings: How it was measured: `bias`, `seed`, `dtype`, `model`.
-        distributions: Per-sample values of shape `(num_samples,)`, by
-            `(quantity, layer)`.
+        settings: How it was measured: `bias`, `seed`, `dtype`, `model`, ...
+        distributions: Per-sample values, by `(quantity, layer)`, or by
+            `(quantity, (i, j))`.
     """
 
     layers: dict
     num_samples: int
+    pairs: dict = dataclasses.field(default_factory=dict)
     train_error: float | None = None
     margins: np.ndarray | None = None
+    max_output_norm: float | None = None
+    dropped: float = 0.0
     unsupported: dict = dataclasses.field(default_factory=dict)
     notes: tuple = ()
     settings: dict = dataclasses.field(default_factory=dict)
     distributions: dict = dataclasses.field(default_factory=dict)
 
+    @property
+    def interlayer_cushion(self):
+        """Interlayer cushions, by `(i, j)`."""
+        return {k: pair.interlayer_cushion for k, pair in self.pairs.items()}
+
     def distribution(self, quantity, layer):
         """Returns the per-sample values of a quantity at one layer.
 
         Args:
-            quantity: `"layer_cushion"` or `"activation_contraction"`.
-            layer: Name of a layer of the result.
+            quantity: Name of a per-sample quantity, such as
+                `"layer_cushion"` or `"unclipped_interlayer_cushion"`.
+            layer: Name of a layer of the result; for `"interlayer_cushion"` a
+                pair `(i, j)` of names.
 
         Returns:
-            Float array of shape `(num_samples,)`.
+            Float array of shape `(num_samples,)`; for
+            `"interlayer_smoothness"` `(num_samples, num_draws)`.
 
         Raises:
             ValueError: If the quantity was not measured there.
         """
         check_choice("quantity", quantity, PER_SAMPLE)
-        check_choice("layer", layer, self.layers)
+        pairs = quantity == "interlayer_cushion"
+        layer = tuple(layer) if pairs else layer
+        check_choice("layer", layer, self.pairs if pairs else self.layers)
         if (quantity, layer) not in self.distributions:
             raise ValueError(
                 f"`{quantity}` was not measured at this layer. "
@@ -133,6 +111,195 @@ class Measurements:
         # "lower" returns a margin of the sample, so -inf does not mix in.
         return float(np.percentile(worst, percentile, method="lower"))
 
+    def smoothness(self, delta=0.05):
+        """Returns a low quantile of the interlayer smoothness over the noise.
+
+        For each draw of the noise `rho` is the minimum over layers and samples.
+        With fewer than `1 / delta` draws this is the minimum of all. It is an
+        estimate: a number below the true quantile with probability
+        `1 - (1 - delta)**draws`, if the minimum is taken.
+
+        Args:
+            delta: Number in (0, 1), the share of the noise left out.
+
+        Returns:
+            Float, or `None` if the smoothness was not measured.
+        """
+        if not 0 < delta < 1:
+            raise ValueError(
+                f"`delta` must lie in (0, 1). Received: delta={delta}"
+            )
+        draws = [
+            values.min(axis=0)
+            for (quantity, _), values in self.distributions.items()
+            if quantity == "interlayer_smoothness"
+        ]
+        if not draws:
+            return None
+        rho = np.sort(np.min(draws, axis=0))
+        return float(rho[int(delta * len(rho))])
+
+    def effective_parameters(
+        self, constants="ignore", *, margin=None, delta=0.05, from_init=False
+    ):
+        """Counts the parameters that the network needs, by its stability.
+
+        See `tf_genbounds.bounds.effective_parameters`. The network must be a
+        chain of layers without biases for the theorem to speak of it; what of
+        that can be seen is among the assumptions.
+
+        Args:
+            constants: `"ignore"`, `"explicit"` or `"safe"`.
+            margin: Positive number, the margin on the logits that may be
+                lost. Defaults to the 10th percentile of the sample's. Plays
+                no part in `"ignore"`.
+            delta: Failure probability. Plays no part in `"ignore"`.
+            from_init: Boolean, whether the difference from the initial weights
+                is what is compressed.
+
+        Returns:
+            `Complexity`. `inf` if the margin is not positive.
+
+        Raises:
+            ValueError: If a quantity was not measured.
+        """
+        cushion = "layer_cushion_from_init" if from_init else "layer_cushion"
+        fields = {
+            "layer_cushions": cushion,
+            "interlayer_cushions": "minimal_interlayer_cushion",
+            "contractions": "activation_contraction",
+            "jacobian_spreads": "jacobian_spread",
+            "patch_overlaps": "patch_overlap",
+            "num_parameters": "num_parameters",
+        }
+        columns = {
+            key: [getattr(layer, field) for layer in self.layers.values()]
+            for key, field in fields.items()
+        }
+        missing = [fields[key] for key, values in columns.items() if None in values]
+        if missing:
+            raise ValueError(
+                "The effective parameters need all of "
+                f"{sorted(set(fields.values()))} at every layer. "
+                f"Received: no {', '.join(missing)} at some layer"
+            )
+        options = {}
+        if constants != "ignore":
+            margin = self.margin() if margin is None else margin
+            allowed = margin / (math.sqrt(2) * self.max_output_norm)
+            options = {
+                # A network that is wrong at this margin has none to lose.
+                "relative_error": min(allowed, 1.0) if margin > 0 else 1.0,
+                "num_samples": self.num_samples,
+                "width": max(
+                    math.prod(shape)
+                    for layer in self.layers.values()
+                    for shape in (layer.input_shape, layer.output_shape)
+                ),
+                "delta": delta,
+            }
+        result = effective_parameters(
+            names=list(self.layers),
+            constants=constants,
+            smoothness=self.smoothness(),
+            assumptions=self._assumptions(margin),
+            **columns,
+            **options,
+        )
+        if margin is not None and not margin > 0:
+            result = dataclasses.replace(result, value=math.inf)
+        return result
+
+    def _assumptions(self, margin):
+        chain = all(pair.cut for pair in self.pairs.values())
+        exact = all(pair.num_probes is None for pair in self.pairs.values())
+        status = {True: "checked", False: "failed"}
+        found = [
+            Assumption(
+                "Every layer is a cut: there are no skip connections.",
+                status[chain],
+            ),
+            Assumption(
+                "The norms of the Jacobians are exact, not estimated.",
+                status[exact],
+            ),
+            Assumption(
+                "The layers have no biases, and nothing but positively "
+                "homogeneous activations of slope at most 1, and pooling "
+                "without overlaps, is between them."
+            ),
+        ]
+        if margin is not None:
+            found.append(
+                Assumption(
+                    "The margin is positive and can be attained.",
+                    status[0 < margin <= math.sqrt(2) * self.max_output_norm],
+                )
+            )
+        return found
+
+    def quantile(self, zeta):
+        """Leaves out a fraction of the samples, those that constrain most.
+
+        The same samples are left out of every quantity, so that the price is
+        their fraction, once: a bound from these numbers must add `dropped`. The
+        samples are ranked within each quantity of each layer; first go those
+        with the worst rank anywhere. Margins and errors keep every sample.
+
+        Args:
+            zeta: Number in [0, 1), the fraction; rounded down to whole
+                samples.
+
+        Returns:
+            `Measurements`. With 0 it equals the original, and as `zeta`
+            grows no cushion shrinks.
+
+        Raises:
+            ValueError: If `zeta` is out of range.
+        """
+        if not 0 <= zeta < 1:
+            raise ValueError(f"`zeta` must lie in [0, 1). Received: zeta={zeta}")
+        count = int(zeta * self.num_samples)
+        keep = np.sort(np.argsort(self._ranks(), kind="stable")[count:])
+        distributions = {k: v[keep] for k, v in self.distributions.items()}
+        return dataclasses.replace(
+            self,
+            layers={
+                name: layer.summarized(distributions)
+                for name, layer in self.layers.items()
+            },
+            pairs={
+                names: PairMeasurements.of(
+                    names,
+                    distributions,
+                    num_probes=pair.num_probes,
+                    cut=pair.cut,
+                    normalized=pair.normalized,
+                )
+                for names, pair in self.pairs.items()
+            },
+            dropped=count / self.num_samples if self.num_samples else 0.0,
+            distributions=distributions,
+        )
+
+    def _ranks(self):
+        """The worst rank of each sample in any quantity; 0 is the worst."""
+        worst = np.full(self.num_samples, self.num_samples)
+        for (quantity, _), values in self.distributions.items():
+            if quantity not in REDUCTIONS:
+                continue
+            smallest_first = REDUCTIONS[quantity] is np.min
+            if values.ndim > 1:
+                values = values.min(axis=1)
+            # NaN constrains most of all.
+            values = np.where(
+                np.isnan(values), -np.inf, values if smallest_first else -values
+            )
+            ranks = np.empty(len(values), "int64")
+            ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
+            worst = np.minimum(worst, ranks)
+        return worst
+
     def to_json(self, path=None):
         """Serializes the result; writes it to `path` if one is given.
 
@@ -147,8 +314,16 @@ class Measurements:
         """
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["layers"] = {
-            k: dataclasses.asdict(v) for k, v in self.layers.items()
+            k: {
+                **dataclasses.asdict(v),
+                "effective_parameters": v.effective_parameters,
+            }
+            for k, v in self.layers.items()
         }
+        fields["pairs"] = [
+            [*names, dataclasses.asdict(pair)]
+            for names, pair in self.pairs.items()
+        ]
         fields["distributions"] = [
             [quantity, layer, values]
             for (quantity, layer), values in self.distributions.items()
@@ -169,57 +344,37 @@ class Measurements:
                 "layers": {
                     k: _layer_from_plain(v) for k, v in fields["layers"].items()
                 },
+                "pairs": {
+                    (i, j): PairMeasurements(
+                        **{k: from_plain(v) for k, v in pair.items()}
+                    )
+                    for i, j, pair in fields["pairs"]
+                },
                 "train_error": from_plain(fields["train_error"]),
-                "margins": _array(fields["margins"]),
+                "max_output_norm": from_plain(fields["max_output_norm"]),
+                "margins": array_from_plain(fields["margins"]),
                 "notes": tuple(fields["notes"]),
                 "distributions": {
-                    (quantity, layer): _array(values)
+                    (
+                        quantity,
+                        tuple(layer) if isinstance(layer, list) else layer,
+                    ): array_from_plain(values)
                     for quantity, layer, values in fields["distributions"]
                 },
             }
         )
 
 
-def check_choice(name, value, choices):
-    """Refuses a value that is not a choice, and names the nearest one."""
-    if value in choices:
-        return
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ValueError(
-        f"`{name}` must be one of {sorted(choices)}. {hint}"
-        f"Received: {name}={value!r}"
-    )
-
-
-def to_plain(value):
-    """Turns arrays, tuples and non-finite floats into what JSON can hold."""
-    if isinstance(value, dict):
-        return {k: to_plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [to_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def from_plain(value):
-    """Turns `"inf"`, `"-inf"` and `"nan"` back into floats."""
-    return float(value) if value in ("inf", "-inf", "nan") else value
-
-
-def _array(values):
-    if values is None:
-        return None
-    return np.array([from_plain(v) for v in values], dtype="float32")
-
-
 def _layer_from_plain(fields):
-    fields = {
-        k: v if k in ("name", "kind", "batch_norm") else from_plain(v)
-        for k, v in fields.items()
-        if not isinstance(v, list)
-    } | {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
-    return LayerMeasurements(**fields)
+    fields = dict(fields)
+    del fields["effective_parameters"]  # Follows from the others.
+    return LayerMeasurements(
+        **{
+            k: tuple(v)
+            if isinstance(v, list)
+            else v
+            if k in ("name", "kind", "batch_norm")
+            else from_plain(v)
+            for k, v in fields.items()
+        }
+    )

@@ -8,24 +8,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_genbounds import backend
+from tf_genbounds import backend, weight_norms
 from tf_genbounds.batches import batches, class_indices, num_batches
+from tf_genbounds.checks import check_choice, check_positive
 from tf_genbounds.functional.margins import margins
-from tf_genbounds.functional.noise_stability import (
-    activation_contraction,
-    layer_cushion,
-)
-from tf_genbounds.functional.spectral import frobenius_norm, spectral_norm
-from tf_genbounds.measurements import (
-    LayerMeasurements,
-    Measurements,
-    check_choice,
-)
-from tf_genbounds.linear_map import activation_tensors
-from tf_genbounds.network import Network, check_built
+from tf_genbounds.functional.noise_stability import sample_norm
+from tf_genbounds.initial_weights import initial_values
+from tf_genbounds.jacobians import Jacobians, tensors
+from tf_genbounds.layer_measurements import LayerMeasurements, PairMeasurements
+from tf_genbounds.measurements import Measurements
+from tf_genbounds.network import Network, check_built, check_shapes
+from tf_genbounds.pairs import pair_notes
+from tf_genbounds.sample_quantities import OF_SAMPLES, sample_quantities
+from tf_genbounds.smoothness import NOISES, Smoothness
 
-OF_WEIGHTS = ("spectral_norm", "frobenius_norm", "stable_rank")
-OF_SAMPLES = ("layer_cushion", "activation_contraction", "margins")
+OF_PAIRS = ("interlayer_cushion", "jacobian_spread", "interlayer_smoothness")
+QUANTITIES = weight_norms.QUANTITIES + OF_SAMPLES + OF_PAIRS
 
 
 class Measurer:
@@ -37,178 +35,187 @@ class Measurer:
     Args:
         model: A built Keras model.
         quantities: See `measure`; so are the other arguments.
-        layers: List of layer names, or `None`.
-        bias: `"ignore"` or `"error"`.
-        seed: Integer.
-
-    Raises:
-        ValueError: If the model is not built, or a name is unknown.
     """
 
     def __init__(
-        self, model, *, quantities=None, layers=None, bias="ignore", seed=0
+        self,
+        model,
+        *,
+        quantities=None,
+        layers=None,
+        output=None,
+        bias="ignore",
+        num_probes=16,
+        exact=False,
+        noise="projection",
+        num_draws=4,
+        initial_weights=None,
+        seed=0,
+        jit_compile=False,
     ):
         check_built(model)
         check_choice("bias", bias, ("ignore", "error"))
+        check_choice("noise", noise, NOISES)
+        check_positive("num_probes", num_probes)
+        check_positive("num_draws", num_draws)
         for quantity in quantities or ():
-            check_choice("quantity", quantity, OF_WEIGHTS + OF_SAMPLES)
+            check_choice("quantity", quantity, QUANTITIES)
         self.model = model
-        self.quantities = quantities
-        self.layers = layers
-        self.bias = bias
-        self.seed = seed
+        self.initial = None
+        if initial_weights is not None:
+            self.initial = initial_values(model, initial_weights)
+        self._quantities = quantities
+        self._layers = layers
+        self._output = output
+        self._bias = bias
+        self._seed = seed
+        self._xla = jit_compile
+        self._jacobian_options = {"num_probes": num_probes, "exact": exact}
+        self._noise_options = {"noise": noise, "num_draws": num_draws}
         self._network = None
-        self._vectors = {}  # Where the power iterations stand.
 
     def __call__(self, data, *, num_samples=None, batch_size=128, verbose=0):
         """Measures the model as it is now; returns `Measurements`."""
         limits = {"num_samples": num_samples, "batch_size": batch_size}
         if self._network is None:
             self.prepare(data, **limits)
-        values = backend.values(self.model.variables)
+        variables = self.model.variables
+        values = backend.values(variables)
         parts = []
-        with _progress(verbose, num_batches(data, **limits)) as advance:
+        with _progress(verbose, num_batches(data, **limits)) as progress:
             for batch in batches(data, **limits):
-                if not self._wanted.intersection(OF_SAMPLES):
+                if not self._of_data:
                     break
-                parts.append(self._samples(values, batch))
-                advance()
+                advance = progress(1 + self._num_steps(len(batch)))
+                parts.append(self._measure_batch(values, batch, advance))
         per_sample = {
             key: np.concatenate([part[key] for part in parts])
             for key in (parts[0] if parts else ())
         }
-        return self._result(self._weights(values), per_sample)
+        weights = self._weight_norms(variables, values, self.initial)
+        return self._result(weights, per_sample)
 
     def prepare(self, data, *, num_samples=None, batch_size=128):
         """Reads the network off the first batch; runs nothing."""
         batch = next(
             batches(data, num_samples=num_samples, batch_size=batch_size)
         )
-        _check_shapes(self.model, batch.x)
+        check_shapes(self.model, batch.x)
         network = Network.of(
             self.model,
             keras.tree.map_structure(
-                lambda a: keras.KerasTensor(a.shape, _dtype(a)), batch.x
+                lambda t: keras.KerasTensor(t.shape, t.dtype), tensors(batch.x)
             ),
+            self._output,
         )
-        maps = network.choose(self.layers)
-        if self.bias == "error":
+        maps = network.choose(self._layers)
+        if self._bias == "error":
             _refuse_bias(maps)
-        wanted = set(self.quantities or OF_WEIGHTS + OF_SAMPLES)
+        wanted = set(self._quantities or QUANTITIES)
         if batch.y is None:
-            if self.quantities and "margins" in wanted:
+            if self._quantities and "margins" in wanted:
                 raise ValueError(
                     "Margins need labels: pass a pair `(x, y)`. "
-                    f"Received: quantities={self.quantities}"
+                    f"Received: quantities={self._quantities}"
                 )
             wanted.discard("margins")
         if "margins" in wanted:
             network.check_classifier()
         self._maps, self._wanted = maps, wanted
-        self._sample_step = backend.jit(self._sample_quantities)
+        self._of_data = wanted.intersection(OF_SAMPLES + OF_PAIRS)
+        self._sample_step = backend.jit(
+            functools.partial(sample_quantities, network, maps, wanted), self._xla
+        )
+        self._weight_norms = weight_norms.WeightNorms(maps, wanted, self._seed)
+        self._pairs, self._jacobians, self._smoothness = {}, None, None
+        shared = {"seed": self._seed, "xla": self._xla}
+        if wanted.intersection(OF_PAIRS):
+            self._pairs = {
+                names: pair
+                for names, pair in network.pairs.items()
+                if maps.keys() >= set(names)
+            }
+        if wanted & {"interlayer_cushion", "jacobian_spread"}:
+            self._jacobians = Jacobians(
+                network, self._pairs, **self._jacobian_options, **shared
+            )
+        if "interlayer_smoothness" in wanted:
+            self._smoothness = Smoothness(
+                network, self._pairs, **self._noise_options, **shared
+            )
         self._network = network
 
-    def _samples(self, values, batch):
+    def _num_steps(self, batch_size):
+        steps = 0
+        if self._jacobians is not None:
+            steps += self._jacobians.num_steps(batch_size)
+        if self._smoothness is not None:
+            steps += self._smoothness.num_steps
+        return steps
+
+    def _measure_batch(self, values, batch, advance):
         """Returns the per-sample quantities of a batch, without padding."""
-        x = keras.tree.map_structure(
-            lambda a: ops.convert_to_tensor(a, _dtype(a)), batch.x
-        )
+        logits, found = self._sample_step(values, tensors(batch.x))
+        advance()
         found = {
             key: ops.convert_to_numpy(value)[: batch.count]
-            for key, value in self._sample_step(values, x).items()
+            for key, value in found.items()
         }
+        logits = ops.convert_to_numpy(logits)[: batch.count]
+        found["output_norm"] = ops.convert_to_numpy(sample_norm(logits))
         if "margins" in self._wanted:
-            logits = found.pop("logits")
             labels = batch.y[: batch.count]
             labels = class_indices(labels, logits.shape[1], batch.start)
             found["margins"] = ops.convert_to_numpy(margins(logits, labels))
             found["probable"] = _look_like_probabilities(logits)
+        if self._jacobians is not None:
+            found.update(self._pair_quantities(values, batch, advance))
+        if self._smoothness is not None:
+            smoothness = self._smoothness(values, batch, advance)
+            for name, rho in smoothness.items():
+                found["interlayer_smoothness", name] = rho
         return found
 
-    def _sample_quantities(self, values, x):
-        """The step over data: every per-sample quantity of one batch."""
-        logits, calls = self._network.run(values, x)
+    def _pair_quantities(self, values, batch, advance):
+        """Cushions and spreads, of pairs and of layers."""
         found = {}
-        with backend.stateless(self.model.variables, values):
-            for name, linear in self._maps.items():
-                call = calls[linear.key]
-                if "layer_cushion" in self._wanted:
-                    found[f"layer_cushion/{name}"] = layer_cushion(
-                        linear.operator(),
-                        call.inputs[0],
-                        outputs=linear.outputs(call),
-                    )
-                if "activation_contraction" in self._wanted and (
-                    linear.activations
-                ):
-                    found[f"activation_contraction/{name}"] = functools.reduce(
-                        ops.maximum,
-                        [
-                            activation_contraction(
-                                *activation_tensors(calls[key])
-                            )
-                            for key in linear.activations
-                        ],
-                    )
-        if "margins" in self._wanted:
-            found["logits"] = ops.cast(logits, "float32")
+        pairs = self._jacobians(values, batch, advance)
+        for (source, target), numbers in pairs.items():
+            cushion, spread = numbers["cushion"], numbers["spread"]
+            found["interlayer_cushion", (source, target)] = cushion
+            found["standard_error", (source, target)] = numbers["error"]
+            for quantity, value, merge in (
+                ("unclipped_interlayer_cushion", cushion, np.minimum),
+                ("jacobian_spread", spread, np.maximum),
+            ):
+                key = quantity, source
+                found[key] = merge(found[key], value) if key in found else value
         return found
-
-    def _weights(self, values):
-        """Returns the norms of each layer's matrices, as floats."""
-        found = {}
-        if not self._wanted.intersection(OF_WEIGHTS):
-            return found
-        with backend.stateless(self.model.variables, values):
-            for name, linear in self._maps.items():
-                operator = linear.operator()
-                found[name] = _norms(
-                    *(
-                        self._matrix_norms(name, operator, matrix)
-                        for matrix in ("kernel", "operator")
-                    ),
-                    self._wanted,
-                )
-        return found
-
-    def _matrix_norms(self, name, operator, matrix):
-        norms = {"frobenius_norm": float(frobenius_norm(operator, matrix))}
-        if self._wanted & {"spectral_norm", "stable_rank"}:
-            estimate = spectral_norm(
-                operator,
-                matrix,
-                start=self._vectors.get((name, matrix)),
-                seed=self.seed,
-            )
-            self._vectors[name, matrix] = estimate.vectors
-            norms["spectral_norm"] = float(estimate.value)
-            norms["converged"] = bool(estimate.converged)
-        return norms
 
     def _result(self, weights, per_sample):
-        """Puts the numbers of both steps together."""
-        layers, distributions = {}, {}
+        """Puts the numbers of all steps together."""
+        distributions = {
+            key: values
+            for key, values in per_sample.items()
+            if isinstance(key, tuple)
+        }
+        layers = {}
         for name, linear in self._maps.items():
-            scalars = {}
-            cushion = per_sample.get(f"layer_cushion/{name}")
-            if cushion is not None:
-                distributions["layer_cushion", name] = cushion
-                # Minimum, since the definition asks for every sample.
-                scalars["layer_cushion"] = float(np.min(cushion))
-                scalars["num_degenerate"] = int(np.isposinf(cushion).sum())
-            contraction = per_sample.get(f"activation_contraction/{name}")
-            if contraction is not None:
-                distributions["activation_contraction", name] = contraction
-                scalars["activation_contraction"] = float(np.max(contraction))
-            elif linear.activations == () and (
+            layer = LayerMeasurements(**linear.facts(), **weights[name])
+            fields = {}
+            if linear.activations == () and (
                 "activation_contraction" in self._wanted
             ):
-                scalars["activation_contraction"] = 1.0
-            layers[name] = LayerMeasurements(
-                **linear.facts(), **scalars, **weights.get(name, {})
-            )
+                fields["activation_contraction"] = 1.0
+            if self._jacobians and not any(name == i for i, _ in self._pairs):
+                # The last layer: there is none after it.
+                fields["minimal_interlayer_cushion"] = linear.num_channels**-0.5
+                fields["jacobian_spread"] = 1.0
+            layers[name] = layer.summarized(distributions, **fields)
         found = {}
-        notes = list(self._network.notes)
+        notes = [*self._network.notes, *pair_notes(self._pairs)]
+        if per_sample:
+            found["max_output_norm"] = float(np.max(per_sample["output_norm"]))
         if "margins" in self._wanted:
             found["margins"] = per_sample["margins"]
             # Counted, since a float32 mean is not a multiple of 1 / m.
@@ -220,43 +227,35 @@ class Measurer:
                 )
         return Measurements(
             layers=layers,
+            pairs=self._summarized_pairs(distributions),
             num_samples=len(next(iter(per_sample.values()), ())),
             unsupported=self._network.unsupported,
             notes=tuple(notes),
             settings={
                 "model": self.model.name,
-                "bias": self.bias,
+                "bias": self._bias,
                 "dtype": "float32",
-                "seed": self.seed,
+                "seed": self._seed,
+                **(self._jacobian_options if self._jacobians else {}),
+                **(self._noise_options if self._smoothness else {}),
             },
             distributions=distributions,
             **found,
         )
 
-
-def _norms(kernel, operator, wanted):
-    """Names the norms of both matrices as `LayerMeasurements` does."""
-    fields = {}
-    if "frobenius_norm" in wanted:
-        fields["frobenius_norm"] = kernel["frobenius_norm"]
-        fields["operator_frobenius_norm"] = operator["frobenius_norm"]
-    if "spectral_norm" in wanted:
-        fields["spectral_norm"] = operator["spectral_norm"]
-        fields["kernel_spectral_norm"] = kernel["spectral_norm"]
-    if "stable_rank" in wanted:
-        fields["stable_rank"] = _stable_rank(kernel)
-        fields["operator_stable_rank"] = _stable_rank(operator)
-    if "converged" in kernel:
-        fields["converged"] = bool(
-            kernel["converged"] and operator["converged"]
-        )
-    return fields
-
-
-def _stable_rank(norms):
-    if norms["spectral_norm"] == 0:
-        return 0.0
-    return (norms["frobenius_norm"] / norms["spectral_norm"]) ** 2
+    def _summarized_pairs(self, distributions):
+        if self._jacobians is None:
+            return {}
+        return {
+            names: PairMeasurements.of(
+                names,
+                distributions,
+                num_probes=self._jacobians.num_probes(names[1]),
+                cut=pair.cut,
+                normalized=pair.normalized,
+            )
+            for names, pair in self._pairs.items()
+        }
 
 
 def _look_like_probabilities(logits):
@@ -265,38 +264,6 @@ def _look_like_probabilities(logits):
         (logits >= 0).all(axis=1)
         & (np.abs(logits.sum(axis=1) - 1) < 1e-3)
         & (logits.shape[1] > 1)
-    )
-
-
-def _dtype(array):
-    """Floats enter a measurement as float32; integers as they are."""
-    return "float32" if array.dtype.kind in "fb" else str(array.dtype)
-
-
-def _check_shapes(model, x):
-    """Refuses data that does not fit the inputs of a Functional model."""
-    expected = [t.shape for t in getattr(model, "inputs", None) or ()]
-    shapes = [a.shape for a in keras.tree.flatten(x)]
-    if not expected or (
-        len(shapes) == len(expected)
-        and all(map(_fits, shapes, expected))
-    ):
-        return
-    raise ValueError(
-        f"`x` must fit the model's inputs of shape {expected}. "
-        f"Received: shape {[(None, *shape[1:]) for shape in shapes]}"
-    )
-
-
-def _fits(shape, expected):
-    # Keras adds or drops a last axis of size 1, so that is no mistake.
-    if len(shape) == len(expected) - 1:
-        shape = (*shape, 1)
-    elif len(shape) == len(expected) + 1 and shape[-1] == 1:
-        shape = shape[:-1]
-    return len(shape) == len(expected) and all(
-        e is None or e == s
-        for s, e in zip(shape[1:], expected[1:], strict=True)
     )
 
 
@@ -311,11 +278,20 @@ def _refuse_bias(maps):
 
 @contextlib.contextmanager
 def _progress(verbose, total):
-    """Yields a function that advances a progress bar, or does nothing."""
+    """Yields a function from the steps of a batch to what counts one step."""
     if verbose == "auto":
         verbose = sys.stdout.isatty()
     if not verbose:
-        yield lambda: None
+        yield lambda steps: lambda: None
         return
-    bar = keras.utils.Progbar(total, unit_name="batch")
-    yield lambda: bar.add(1)
+    bar = None
+
+    def progress(steps):
+        nonlocal bar
+        if bar is None:
+            bar = keras.utils.Progbar(
+                None if total is None else total * steps, unit_name="step"
+            )
+        return lambda: bar.add(1)
+
+    yield progress

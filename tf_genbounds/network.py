@@ -1,13 +1,15 @@
 """A model as a network of linear maps, measured in one watched run."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 
 from tf_genbounds import backend, taps
 from tf_genbounds.graph import Graph
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
+from tf_genbounds.pairs import find_pairs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,6 +21,9 @@ class Network:
         maps: `LinearMap` by name, in the order of the calls.
         logits: Where the logits are, see `Graph`.
         output_shapes: Shapes of the output tensors.
+        output: Which of the flat outputs is measured, or `None`: not chosen.
+        inputs: Nest of `keras.KerasTensor`, the shapes of a batch.
+        normalizations: Keys of the calls that normalize each example.
         unsupported: Reason by name, for what is not a linear map here.
         notes: What a reader of the numbers must know.
     """
@@ -27,20 +32,26 @@ class Network:
     maps: dict
     logits: tuple | None
     output_shapes: list
+    output: int | None
+    inputs: Any
+    normalizations: tuple
     unsupported: dict
     notes: tuple
 
     @classmethod
-    def of(cls, model, inputs=None):
+    def of(cls, model, inputs=None, output=None):
         """Finds the network of a built model.
 
         Args:
             model: Keras model.
             inputs: Nest of `keras.KerasTensor` with the shapes of a batch.
                 By default the shapes that the model was built with.
+            output: Name or index of the output whose logits are meant; may be
+                `None` for a model with one.
 
         Raises:
-            ValueError: If the model is not built, or its shapes are unknown.
+            ValueError: If the model is not built, its shapes are unknown, or
+                it has no such output.
         """
         check_built(model)
         if inputs is None:
@@ -53,25 +64,36 @@ class Network:
 
         values = [keras.KerasTensor(v.shape, v.dtype) for v in model.variables]
         backend.trace(watch, values, inputs)
-        graph = Graph(model, **found)
+        output = _output_index(model, found["output"], output)
+        graph = Graph(model, **found, index=output or 0)
         return cls(
             model=model,
             maps=graph.maps,
             logits=graph.logits,
             output_shapes=[(None, *t.shape[1:]) for t in graph.outputs],
+            output=output,
+            inputs=inputs,
+            normalizations=graph.normalizations,
             unsupported=graph.unsupported,
             notes=tuple(graph.notes),
         )
 
-    def run(self, values, x):
+    @functools.cached_property
+    def pairs(self):
+        """`Pair` by the names `(source, target)`, see `find_pairs`."""
+        return find_pairs(self)
+
+    def run(self, values, x, perturb=None, slice_pooling=False):
         """Runs the model; see `taps.run`.
 
         Returns:
             A pair `(logits, calls)`, the calls by key.
         """
-        output, calls = taps.run(self.model, values, x)
+        output, calls = taps.run(
+            self.model, values, x, perturb, slice_pooling
+        )
         calls = {call.key: call for call in calls}
-        logits = keras.tree.flatten(output)[0]
+        logits = keras.tree.flatten(output)[self.output or 0]
         if self.logits is not None:
             key, tensor = self.logits
             if tensor == "pre_activation":
@@ -104,12 +126,34 @@ class Network:
 
     def check_classifier(self):
         """Refuses a model whose output is not one matrix of logits."""
-        if len(self.output_shapes) != 1 or len(self.output_shapes[0]) != 2:
+        if self.output is None:
             raise ValueError(
-                "Margins need one output of shape (samples, classes): leave "
+                "Margins need one output: choose it with `output`, leave "
                 "them out of `quantities`, or pass `x` alone. "
                 f"Received: output shapes {self.output_shapes}"
             )
+        shape = self.output_shapes[self.output]
+        if len(shape) != 2:
+            raise ValueError(
+                "Margins need an output of shape (samples, classes): leave "
+                "them out of `quantities`, or pass `x` alone. "
+                f"Received: output shape {shape}"
+            )
+
+
+def _output_index(model, outputs, output):
+    """Returns which of the flat outputs is meant, `None` if it is not said."""
+    count = len(keras.tree.flatten(outputs))
+    if output is None:
+        return 0 if count == 1 else None
+    if isinstance(outputs, dict):
+        names = sorted(outputs)  # The order of a flat dict.
+    else:
+        names = getattr(model, "output_names", None) or []
+    if output in names:
+        return list(names).index(output)
+    check_choice("output", output, [*names, *range(count)])
+    return output
 
 
 def check_built(model):
@@ -148,3 +192,30 @@ def _built_inputs(model):
             f"Received: model={model.name!r}"
         )
     return one(shape, keras.config.floatx())
+
+
+def check_shapes(model, x):
+    """Refuses data that does not fit the inputs of a Functional model."""
+    expected = [t.shape for t in getattr(model, "inputs", None) or ()]
+    shapes = [a.shape for a in keras.tree.flatten(x)]
+    if not expected or (
+        len(shapes) == len(expected)
+        and all(map(_fits, shapes, expected))
+    ):
+        return
+    raise ValueError(
+        f"`x` must fit the model's inputs of shape {expected}. "
+        f"Received: shape {[(None, *shape[1:]) for shape in shapes]}"
+    )
+
+
+def _fits(shape, expected):
+    # Keras adds or drops a last axis of size 1, so that is no mistake.
+    if len(shape) == len(expected) - 1:
+        shape = (*shape, 1)
+    elif len(shape) == len(expected) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    return len(shape) == len(expected) and all(
+        e is None or e == s
+        for s, e in zip(shape[1:], expected[1:], strict=True)
+    )

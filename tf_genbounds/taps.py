@@ -5,15 +5,20 @@ hides. So for the length of one run, `call` of every layer (and of every
 `keras.ops` node of a Functional model) and `activation` of the layers that
 have one are wrapped, and restored afterwards. The model may be Functional,
 Sequential, nested, shared or subclassed; nothing is copied.
+
+A wrapped call can also be perturbed. Derivatives in the perturbations are the
+Jacobians between layers, of any model, without cutting it into pieces.
 """
 
 import contextlib
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 
 from tf_genbounds import backend
+from tf_genbounds.pooling import is_max_pooling, max_pool
 
 # These run their inner layer inside a loop, whose tensors cannot leave it.
 LOOPS = (
@@ -48,6 +53,13 @@ class Call:
         """What tells this call from the others, in every run."""
         return id(self.operation), self.index
 
+    @property
+    def value(self):
+        """What the call computes before its activation, perturbation included."""
+        if self.pre_activation is None:
+            return self.outputs[0]
+        return self.pre_activation
+
 
 def operations(model):
     """Returns every layer and operation below `model`, once each, by path.
@@ -74,7 +86,7 @@ def operations(model):
     return found
 
 
-def run(model, values, x):
+def run(model, values, x, perturb=None, slice_pooling=False):
     """Runs `model` on `x` in inference mode and float32, and watches it.
 
     Args:
@@ -82,6 +94,10 @@ def run(model, values, x):
             are the same afterwards, also if the run raises.
         values: Tensors to use for `model.variables`, in that order.
         x: A batch of inputs, in the structure that the model takes.
+        perturb: Dict from the key of a call to a function. It takes the
+            call's flat inputs and its `value`, and returns what is added to
+            that value before the run goes on.
+        slice_pooling: Boolean, whether max pooling runs as a maximum of slices.
 
     Returns:
         A pair `(output, calls)`: what the model returned, and the list of
@@ -92,8 +108,11 @@ def run(model, values, x):
         stack.enter_context(backend.stateless(model.variables, values))
         for operation in (model, *operations(model)):
             stack.enter_context(_float32(operation))
+            if slice_pooling and is_max_pooling(operation):
+                pool = functools.partial(max_pool, operation)
+                stack.enter_context(_replaced(operation, "call", pool))
             if operation is not model:
-                stack.enter_context(_watch(operation, calls))
+                stack.enter_context(_watch(operation, calls, perturb or {}))
         output = model(x, training=False)
     return output, calls
 
@@ -125,22 +144,34 @@ def _float32(operation):
 
 
 @contextlib.contextmanager
-def _watch(operation, calls):
+def _watch(operation, calls, perturb):
     """Appends a `Call` to `calls` whenever `operation` is called."""
     seen = []  # What `activation` received in the current call.
+    inputs = []
     count = 0
     call = operation.call
     activation = vars(operation).get("activation")
 
+    def perturbed(x):
+        change = perturb.get((id(operation), count))
+        if change is None:
+            return x
+        # As a sum TensorFlow would fuse it into the layer before, fail to
+        # where the value has another reader, and say so on every trace.
+        return x - -1.0 * change(inputs, x)
+
     def watched_call(*args, **kwargs):
-        nonlocal count
+        nonlocal count, inputs
         seen.clear()
+        inputs = _tensors((args, kwargs))
         outputs = call(*args, **kwargs)
+        if not seen:
+            outputs = perturbed(outputs)
         calls.append(
             Call(
                 operation=operation,
                 index=count,
-                inputs=_tensors((args, kwargs)),
+                inputs=inputs,
                 outputs=_tensors(outputs),
                 pre_activation=seen[0] if len(seen) == 1 else None,
             )
@@ -149,6 +180,7 @@ def _watch(operation, calls):
         return outputs
 
     def watched_activation(x, *args, **kwargs):
+        x = perturbed(x)
         seen.append(x)
         return activation(x, *args, **kwargs)
 

@@ -83,8 +83,9 @@ def test_the_page_has_the_statement_tables_plots_and_notes(compared):
     assert STATEMENT in text
     for heading in ("Summary", "Margins", "Layers", "Not measured", "Notes"):
         assert f"<h2>{heading}</h2>" in text
-    # Two panels of margins, one of cushions, ranks, and three of curves.
-    assert text.count("<svg ") == 7
+    # Two panels of margins, one of cushions, ranks and interlayer cushions, two
+    # of noise, and three of curves.
+    assert text.count("<svg ") == 10
     assert "&gt;=5.250" in text and "&lt;=1.306" in text
 
 

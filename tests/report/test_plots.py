@@ -159,8 +159,15 @@ def test_strange_values_are_drawn_all_the_same(single, values):
         margins=values,
         distributions={("layer_cushion", "conv"): values},
     )
+    stability = dataclasses.replace(
+        single.stability,
+        distributions={("unclipped_interlayer_cushion", "conv"): values},
+    )
     report = dataclasses.replace(
-        single, train=train, history={"loss": [float(v) for v in values]}
+        single,
+        train=train,
+        stability=stability,
+        history={"loss": [float(v) for v in values]},
     )
     for name in PLOTS:
         plots.save_svg(report.plot(name), io.BytesIO())

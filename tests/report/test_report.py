@@ -8,17 +8,35 @@ import models
 import numpy as np
 import pytest
 
+from tf_genbounds.experiments import noise_attenuation
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import Measurements
 from tf_genbounds.report import Report
 from tf_genbounds.report import report
+from tf_genbounds.sample_quantities import OF_SAMPLES
+from tf_genbounds.weight_norms import QUANTITIES as OF_WEIGHTS
 
 
 def test_report_holds_what_measure_returns():
     model, data, other = models.convolutional(), models.images(), models.images(8, 1)
     result = report(model, data, other, num_samples=6, seed=3)
-    train = measure(model, data, num_samples=6, seed=3)
+    train = measure(
+        model,
+        data,
+        quantities=[*OF_WEIGHTS, *OF_SAMPLES],
+        num_samples=6,
+        seed=3,
+    )
     assert result.train.to_json() == train.to_json()
+    stability = measure(model, data, num_samples=6, seed=3)
+    assert result.stability.num_samples == 6
+    for field in ("minimal_interlayer_cushion", "effective_parameters"):
+        for name, layer in stability.layers.items():
+            assert getattr(result.stability.layers[name], field) == (
+                pytest.approx(getattr(layer, field), rel=1e-4)
+            )
+    attenuation = noise_attenuation(model, data, num_samples=6, seed=3)
+    assert result.attenuation == attenuation
     validation = measure(model, other, num_samples=6, quantities=["margins"])
     np.testing.assert_array_equal(result.validation.margins, validation.margins)
     assert result.model == {
@@ -27,6 +45,16 @@ def test_report_holds_what_measure_returns():
         "num_parameters": model.count_params(),
     }
     assert result.title == model.name
+
+
+def test_what_is_between_the_layers_can_be_left_out():
+    model, data = models.dense(), models.data(models.dense())
+    result = report(model, data, interlayer_samples=0)
+    assert result.stability is None and result.attenuation is None
+    assert "Between the layers" not in result.to_text()
+    few = report(model, data, interlayer_samples=3, num_probes=1)
+    assert few.stability.num_samples == 3
+    assert few.train.num_samples == 20
 
 
 def test_report_takes_data_without_labels():

@@ -147,3 +147,34 @@ def test_the_statement_promises_nothing():
 )
 def test_number(value, text):
     assert number(value) == text
+
+
+def test_what_is_between_the_layers(compared):
+    found = {table.title: table for table in tables(compared)}
+    between = found["Between the layers (first 2 training samples)"]
+    assert between.headings[3:] == (
+        "Interlayer cushion (least, later layers)",
+        "Interlayer cushion (minimal)",
+        "Spread of the Jacobian (maximum)",
+        "Interlayer smoothness (minimum)",
+    )
+    assert between.rows[0][:1] + between.rows[0][2:] == (
+        "conv", "after", "0.1250", "0.1250", "2.000", "4.000"
+    )  # fmt: skip
+    assert between.rows[1][2:5] == ("before", "0.2500", "0.2500")
+    # The last layer has none after it.
+    assert between.rows[2][3:] == ("-", "0.5774", "1.000", "-")
+    attenuation = found["Noise attenuation (0.1 of the norm)"]
+    assert attenuation.rows[0] == ("conv", "after", "0.1000", "0.04000")
+    assert attenuation.rows[1] == ("conv", "before", "0.2000", "0.08000")
+
+
+def test_effective_parameters_have_the_format_of_the_paper(single):
+    (table,) = [t for t in tables(single) if t.title.startswith("Effective")]
+    # (1 * 2 / (0.5 * 0.125))^2 and (1.5 / (0.25 / sqrt(3)))^2.
+    assert table.rows == (
+        ("conv", "1024.00", "36", "2844.444"),
+        ("logits", "108.00", "768", "14.062"),
+        ("total", "1132.00", "804", "140.796"),
+    )
+    assert "not a bound" in dict(table.legend)["Effective parameters"]

@@ -1,9 +1,9 @@
 """What can be proved from measured numbers, and what only ranks."""
 
-from tf_genbounds.bounds.bound import Assumption
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.bound import Complexity
-from tf_genbounds.bounds.bound import LayerComplexity
+from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.complexity import Complexity
+from tf_genbounds.bounds.complexity import LayerComplexity
 from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
 from tf_genbounds.bounds.concentrated_data import gap_decomposition
 from tf_genbounds.bounds.concentrated_data import gram_constants
@@ -20,7 +20,6 @@ from tf_genbounds.bounds.data_dependent import probabilistic_constants
 from tf_genbounds.bounds.data_independent import certified_feature_norm
 from tf_genbounds.bounds.data_independent import data_independent_bound
 from tf_genbounds.bounds.effective_parameters import effective_parameters
-from tf_genbounds.bounds.effective_parameters import patch_overlap
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.validation import validation_bound
@@ -46,7 +45,6 @@ __all__ = [
     "minimum_norm_interpolant",
     "null_direction",
     "occam_bound",
-    "patch_overlap",
     "plug_in_constants",
     "probabilistic_constants",
     "validation_bound",

@@ -2,11 +2,11 @@
 
 import math
 
-from tf_genbounds.bounds.bound import Assumption
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.bound import check_delta
 from tf_genbounds.bounds.bound import check_num_samples
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.checks import check_choice
 
 IID = Assumption("the samples are independent draws of the distribution")
 

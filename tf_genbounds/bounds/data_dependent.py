@@ -9,15 +9,15 @@ import math
 
 import numpy as np
 
-from tf_genbounds.bounds.bound import Assumption
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.bound import Complexity
 from tf_genbounds.bounds.bound import check_delta
+from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import bernstein_slack
 from tf_genbounds.bounds.concentration import matrix_bernstein_slack
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 
 REFERENCE = "https://arxiv.org/abs/1710.05468, Definition 3 and Proposition 4"
 
@@ -242,6 +242,13 @@ def data_dependent_bound(train_loss, *, constants, weights_l2, weights_l1=None):
         return Complexity(
             name=f"Data-dependent gap of {name}, plug-in",
             value=value - float(train_loss),
+            unit="",
+            formula="beta1 sum_k ||w_k||_2^2 + "
+            + (
+                "2 sum_k beta2_k ||w_k||_2 + beta3"
+                if constants.norm == "l2"
+                else "2 beta2 sum_k ||w_k||_1 + beta3"
+            ),
             assumptions=(
                 Assumption("the reference sample stands for the distribution"),
             ),

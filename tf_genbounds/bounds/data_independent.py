@@ -5,12 +5,12 @@ import math
 import numpy as np
 
 from tf_genbounds.bounds import grid
-from tf_genbounds.bounds.bound import Assumption
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.bound import check_delta
+from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import hoeffding_slack
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 
 
 def data_independent_bound(

@@ -1,313 +1,221 @@
-"""How many parameters a noise-stable network really uses."""
+"""The effective number of parameters of the compression paper."""
 
 import math
-import numbers
 
 import numpy as np
 
-from tf_genbounds.bounds.bound import Assumption
-from tf_genbounds.bounds.bound import Complexity
-from tf_genbounds.bounds.bound import LayerComplexity
-from tf_genbounds.bounds.bound import check_delta
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.complexity import Complexity
+from tf_genbounds.bounds.complexity import LayerComplexity
+from tf_genbounds.checks import check_choice
 
-# Lemma 3 projects layer `i` on `k = r ln(s / eta) / eps_i**2` numbers, rounded
-# up, with `eta = delta / (6 d**2 h**2 m)` and `1 / eps_i**2 = 36 d**2 / eps**2`
-# times the layer's share. `ln(s / eta) <= 2 ln(m d h / delta)` if `m >= 6 s
-# delta`, and with one more delta the rest pays for the rounding up. So the
-# constant is `72 r`. The printed `k` has r = s = 1; the one with the claimed
-# failure probability has s = 4, and r = 4.5 where eps_i <= 1/6.
-_CONSTANTS = {"explicit": 72.0, "safe": 324.0}
-_LEAST_SAMPLES = {"explicit": 7, "safe": 25}
+# Of lemma 3, with as many random matrices as algorithm 1 takes, and with as
+# many as its guarantee needs.
+_CONSTANTS = {"explicit": 72, "safe": 324}
+_REFERENCE = "https://arxiv.org/abs/1802.05296"
 
 
 def effective_parameters(
     layer_cushions,
-    minimal_interlayer_cushions,
+    interlayer_cushions,
     contractions,
     *,
     jacobian_spreads=None,
-    overlaps=None,
+    patch_overlaps=None,
     num_parameters=None,
     names=None,
     constants="ignore",
-    depth=None,
-    width=None,
-    num_samples=None,
-    delta=0.05,
-    max_output_norm=None,
-    margin=None,
     relative_error=None,
+    num_samples=None,
+    width=None,
+    delta=0.05,
     smoothness=None,
+    assumptions=(),
 ):
-    """Computes the effective number of parameters of a noise-stable network.
+    """Counts the parameters that a network needs, by its noise stability.
 
-    Layer `i`, with cushion `mu_i`, minimal interlayer cushion `mu_{i->}`,
-    contraction `c_i`, spread `beta_i` of its Jacobian (1 for dense layers) and
-    patch overlap `o_i` (1 for dense layers, `ceil(kernel / stride)**2` for
-    square filters), counts as
+    With `constants="ignore"` the number of layer `i` is, as in table 1 and
+    figure 3 of the compression paper,
 
-    `N_i = c_i**2 * beta_i**2 * o_i / (mu_i**2 * mu_{i->}**2)`.
+        N_i = c_i^2 beta_i^2 overlap_i / (mu_i^2 mu_{i->}^2)
 
-    - `constants="ignore"`: The sum of the `N_i`, as in Table 1 of the paper. If
-      `max_output_norm` and `margin` are given, `terms["figure_3"]` is the sum
-      times `(max_output_norm / margin)**2`, as in its Figure 3.
-    - `constants="explicit"`: The size of the compressed network in the proof of
-      Lemma 3, with `c` and `beta` the maxima over the layers, as there, and
-      `eps` the relative output error,
+    and the value is their sum. With `"explicit"` and `"safe"` it is the number
+    of lemma 3, for a compressed network whose outputs `f'` have
+    `||f - f'|| <= eps ||f||` on the sample with probability `1 - delta / 2`:
 
-      `q = 72 c**2 d**2 ln(m d h / delta) / eps**2 *
-      sum_i beta**2 o_i / (mu_i**2 mu_{i->}**2)`.
+        q = C c^2 d^2 ln(m d h / delta) / eps^2
+            * sum_i beta^2 overlap_i / (mu_i^2 mu_{i->}^2)
 
-      Theorem 4.1 takes `eps**2 = margin**2 / (2 max_output_norm**2)`, which
-      makes the factor 144: then no margin moves by more than `margin`.
-    - `constants="safe"`: The same with 324 (648) in place of 72 (144). The
-      printed number of projections is too small for the failure probability
-      that the paper claims for it; this one is large enough.
-
-    `q` depends on the sample, so it is a complexity, not a bound: the theorem
-    that would turn it into one needs it fixed in advance.
+    with `c` and `beta` the largest of any layer and `C = 72`, or `C = 324` (and
+    `d` more), which allows for the number of random matrices that algorithm 1
+    really needs. Since `q` depends on the sample, neither is a guarantee.
 
     Args:
-        layer_cushions: Sequence of `d` floats, `mu_i`. `inf` for a layer that
-            needs no parameters, 0 for one that no number of them can replace.
-        minimal_interlayer_cushions: Sequence of `d` floats, `mu_{i->}`.
-        contractions: Sequence of `d` floats, `c_i` of the activation that gives
-            the layer's input (1 for the first layer).
-        jacobian_spreads: Sequence of `d` floats, `beta_i`. Defaults to 1.
-        overlaps: Sequence of `d` numbers, `o_i`; see `patch_overlap`. Defaults
-            to 1.
-        num_parameters: Sequence of `d` integers, for the percentages.
-        names: Sequence of `d` strings. Defaults to `"1"`, `"2"`, ...
-        constants: `"ignore"`, `"explicit"` or `"safe"`. Defaults to `"ignore"`.
-        depth: Integer, `d`. Defaults to the number of layers given.
-        width: Integer, `h`, the largest number of units of a layer.
-        num_samples: Integer, `m`.
-        delta: Float in (0, 1), the `delta` of the formula. Defaults to `0.05`.
-        max_output_norm: Float, the largest `||f(x)||` over the sample.
-        margin: Float, in the units of the logits. Not positive: `inf`.
-        relative_error: Float, `eps`, in place of the two above.
-        smoothness: Float, the interlayer smoothness `rho_delta`, or `None`.
+        layer_cushions: Sequence of `mu_i`, one for each layer.
+        interlayer_cushions: Sequence of minimal interlayer cushions, `mu_{i->}`.
+        contractions: Sequence of `c_i`, of the activation before each layer.
+        jacobian_spreads: Sequence of `beta_i`. Defaults to 1, as for dense
+            layers.
+        patch_overlaps: Sequence of `ceil(taps / stride)` over all axes.
+            Defaults to 1, as for dense layers.
+        num_parameters: Sequence of the layers' numbers of weights, or `None`.
+        names: Sequence of the layers' names.
+        constants: `"ignore"`, `"explicit"` or `"safe"`.
+        relative_error: `eps` in (0, 1]. A margin of `gamma` allows
+            `gamma / (sqrt(2) max_x ||f(x)||)`. Not for `"ignore"`.
+        num_samples: `m`. Not for `"ignore"`.
+        width: `h`, the largest number of units of a layer. Not for
+            `"ignore"`.
+        delta: Failure probability in (0, 1). Not for `"ignore"`.
+        smoothness: The interlayer smoothness `rho`, or `None`.
+        assumptions: More `Assumption`s, to be kept with the result.
 
     Returns:
-        `Complexity`, with one `LayerComplexity` a layer. `inf` if a cushion is
-        0 or a contraction is infinite.
+        `Complexity`. `inf` if a cushion is 0 or a contraction infinite.
 
     Raises:
-        ValueError: If lengths differ, a number is missing, NaN or out of range.
+        ValueError: If the sequences differ in length or a number is out of
+            range.
 
     Example:
 
-    >>> complexity = effective_parameters([0.5, 1.0], [0.5, 0.5], [1.0, 1.5])
-    >>> complexity.value
-    25.0
-    >>> [layer.value for layer in complexity.layers]
-    [16.0, 9.0]
+    >>> result = effective_parameters([0.2, 0.4], [0.1, 0.1], [1.5, 1.5])
+    >>> round(result.value, 3)
+    7031.25
 
     References:
-        - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), Lemma 3,
-          Theorems 4.1 and 5.1, Table 1, Figure 3.
+        - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), lemma 3,
+          theorems 4.1 and 5.1, table 1.
     """
     check_choice("constants", constants, ("ignore", *_CONSTANTS))
-    cushions = _floats("layer_cushions", layer_cushions)
-    count = len(cushions)
-    onward = _floats(
-        "minimal_interlayer_cushions", minimal_interlayer_cushions, count
-    )
-    contractions = _floats("contractions", contractions, count)
-    spreads = _floats("jacobian_spreads", jacobian_spreads, count, least=1)
-    overlaps = _floats("overlaps", overlaps, count, least=1)
-    names = _aligned("names", names, count) or map(str, range(1, count + 1))
-    sizes = _aligned("num_parameters", num_parameters, count) or [None] * count
-    depth = count if depth is None else depth
-    if not depth >= count:
-        raise ValueError(
-            f"`depth` must be at least {count}, the number of layers. "
-            f"Received: depth={depth}"
-        )
-    assumptions = [
-        Assumption("the layers form a chain without biases, linear or ReLU-like"),
-        Assumption.of(
-            f"the interlayer smoothness is at least 3 d = {3 * depth}",
-            None if smoothness is None else smoothness >= 3 * depth,
-        )
+    depth = len(layer_cushions)
+    ones = np.ones(depth)
+    columns = {
+        "layer_cushions": layer_cushions,
+        "interlayer_cushions": interlayer_cushions,
+        "contractions": contractions,
+        "jacobian_spreads": ones if jacobian_spreads is None else jacobian_spreads,
+        "patch_overlaps": ones if patch_overlaps is None else patch_overlaps,
+    }
+    columns = {k: _column(k, v, depth) for k, v in columns.items()}
+    if names is None:
+        names = [str(i + 1) for i in range(depth)]
+    if num_parameters is None:
+        num_parameters = [None] * depth
+    mu, inter, contraction, spread, overlap = columns.values()
+    found = [
+        Assumption(
+            "The numbers come from the sample, for which the theorem does not "
+            "pay: this is a complexity, not a guarantee.",
+            "failed",
+        ),
+        _smooth(smoothness, depth),
+        *assumptions,
     ]
     if constants == "ignore":
-        shares = _shares(contractions, spreads, overlaps, cushions, onward)
-        terms = {}
-        if max_output_norm is not None and margin is not None:
-            error = _relative_error(None, max_output_norm, margin)
-            # Of which 2 belongs to the constants of Theorem 4.1.
-            terms["figure_3"] = _total(_scaled(shares, 1.0, 2 * error * error))
+        values = _per_layer(overlap, contraction * spread, mu, inter)
+        total, formula = float(np.sum(values)), "sum_i (c_i beta_i)^2 overlap_i"
     else:
-        check_delta(delta)
-        _positive_integers(width=width, num_samples=num_samples, depth=depth)
-        error = _relative_error(relative_error, max_output_norm, margin)
-        contraction, spread = contractions.max(), spreads.max()
-        shares = _shares(contraction, spread, overlaps, cushions, onward)
-        terms = {
-            "constant": _CONSTANTS[constants],
-            "contraction": float(contraction),
-            "depth": depth,
-            "logarithm": math.log(num_samples * depth * width / delta),
-            "relative_error": error,
-            "sum": _total(_shares(1.0, spread, overlaps, cushions, onward)),
-        }
-        assumptions += _conditions(
-            shares,
-            least_samples=_LEAST_SAMPLES[constants] * delta,
-            num_samples=num_samples,
-            error=error,
-            depth=depth,
-            dense=spread == 1 and np.all(overlaps == 1),
+        _check_explicit(relative_error, num_samples, width, delta)
+        constant = _CONSTANTS[constants]
+        factor = constant * math.log(num_samples * depth * width / delta)
+        # With eps_i, the relative error that layer i is projected with:
+        # (6 eps_i)^-2, of the dense layers that the lemma is about.
+        squares = _per_layer(
+            overlap,
+            contraction.max() * spread.max() * depth / relative_error,
+            mu,
+            inter,
         )
-        factor = terms["constant"] * depth**2 * terms["logarithm"]
-        shares = _scaled(shares, factor, error * error)
+        found += [
+            _many(num_samples, delta, constants),
+            # A layer without a number is not projected.
+            Assumption.of(
+                "Every layer is projected with a relative error of at most 1/6.",
+                np.all((squares >= 1) | (squares == 0)),
+            ),
+            Assumption.of(
+                "Every layer is dense: the constant of convolutions is unknown.",
+                None if spread.max() == overlap.max() == 1 else False,
+            ),
+        ]
+        with np.errstate(over="ignore"):
+            values = factor * squares
+        if constants == "safe":
+            values = values + 1  # Each number of matrices is rounded up.
+        total = float(np.sum(values))
+        formula = (
+            f"{constant} c^2 d^2 ln(m d h / delta) / eps^2 "
+            "sum_i beta^2 overlap_i"
+        )
     return Complexity(
-        name="Effective parameters"
-        + (", constants ignored" if constants == "ignore" else f", {constants}"),
-        value=_total(shares),
-        assumptions=tuple(assumptions),
-        reference="https://arxiv.org/abs/1802.05296, Theorems 4.1 and 5.1",
+        name=f"effective parameters, constants={constants}",
+        value=total,
+        unit="parameters",
+        formula=f"{formula} / (mu_i mu_(i->))^2",
+        reference=_REFERENCE,
         layers=tuple(
-            LayerComplexity(str(name), float(share), size)
-            for name, share, size in zip(names, shares, sizes, strict=True)
-        ),
-        terms=terms,
-    )
-
-
-def patch_overlap(kernel_size, strides=1, dilation_rate=1):
-    """Counts the patches of a convolution that one input pixel can lie in.
-
-    Per axis `ceil(taps * gcd(dilation, stride) / stride)`; their product is
-    `ceil(kernel / stride)**2` for square filters without dilation.
-
-    Args:
-        kernel_size: Tuple of integers, one an axis.
-        strides: The same, or one integer for all axes. Defaults to `1`.
-        dilation_rate: The same. Defaults to `1`.
-
-    Returns:
-        Integer.
-
-    Example:
-
-    >>> patch_overlap((3, 3)), patch_overlap((5, 3), strides=2)
-    (9, 6)
-    >>> patch_overlap((3, 3), strides=2, dilation_rate=2)
-    9
-
-    References:
-        - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), Theorem 5.1.
-    """
-    axes = len(kernel_size)
-    strides = np.broadcast_to(strides, axes).tolist()
-    dilation_rate = np.broadcast_to(dilation_rate, axes).tolist()
-    return math.prod(
-        # Exact: the ceiling of a quotient of integers.
-        -(-taps * math.gcd(dilation, stride) // stride)
-        for taps, stride, dilation in zip(
-            kernel_size, strides, dilation_rate, strict=True
-        )
-    )
-
-
-def _conditions(shares, *, least_samples, num_samples, error, depth, dense):
-    """What Lemma 3 asks for, besides smoothness."""
-    # eps_i = error / (6 depth sqrt(share)); a layer without a share needs none.
-    roots = np.sqrt(np.where(shares, shares, np.inf))
-    return [
-        Assumption.of(
-            f"the sample has at least {least_samples:g} examples",
-            num_samples >= least_samples,
-        ),
-        Assumption.of("the relative error lies in (0, 1]", 0 < error <= 1),
-        Assumption.of(
-            "each layer is projected with a relative error of at most 1/6",
-            np.all(error <= depth * roots),
-        ),
-        Assumption.of(
-            "every layer is dense (for convolutions the constant is unknown)",
-            None if dense else False,
-        ),
-    ]
-
-
-def _shares(contractions, spreads, overlaps, cushions, onward):
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        shares = overlaps * (contractions * spreads / cushions / onward) ** 2
-    # No parameters replace a layer that some sample does not get through,
-    # whatever its other numbers are.
-    lost = np.isinf(contractions) | np.isinf(spreads) | np.isinf(overlaps)
-    lost = lost | (cushions == 0) | (onward == 0)
-    return np.where(lost, np.inf, shares)
-
-
-def _scaled(shares, factor, divisor):
-    """Divides by a number that may be 0 or infinite; an infinity stays one."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        scaled = shares * factor / divisor if divisor else np.inf
-    return np.where(np.isinf(shares), np.inf, scaled)
-
-
-def _total(shares):
-    return float(np.sum(shares))
-
-
-def _relative_error(relative_error, max_output_norm, margin):
-    """`eps` of Lemma 3; 0 for a margin that leaves no room for an error."""
-    if (relative_error is None) == (max_output_norm is None or margin is None):
-        raise ValueError(
-            "Pass either `relative_error`, or `max_output_norm` and `margin`. "
-            f"Received: relative_error={relative_error}, "
-            f"max_output_norm={max_output_norm}, margin={margin}"
-        )
-    if relative_error is not None:
-        if not relative_error > 0:
-            raise ValueError(
-                "`relative_error` must be positive. "
-                f"Received: relative_error={relative_error}"
+            LayerComplexity(name, float(value), count)
+            for name, value, count in zip(
+                names, values, num_parameters, strict=True
             )
-        return float(relative_error)
-    if not max_output_norm > 0 or math.isnan(margin):
+        ),
+        assumptions=tuple(found),
+    )
+
+
+def _per_layer(overlap, amplification, mu, inter):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        values = overlap * (amplification / mu / inter) ** 2
+    # Nothing replaces a layer that some sample does not get through, even where
+    # another of its numbers makes the quotient 0 or undefined.
+    lost = (mu == 0) | (inter == 0) | np.isinf(amplification) | np.isinf(overlap)
+    return np.where(lost, np.inf, values)
+
+
+def _smooth(smoothness, depth):
+    text = f"The interlayer smoothness is at least 3 d = {3 * depth}"
+    if smoothness is None:
+        return Assumption(f"{text}; it was not measured.")
+    return Assumption(
+        f"{text}; measured: {smoothness:.4g}.",
+        "checked" if smoothness >= 3 * depth else "failed",
+    )
+
+
+def _many(num_samples, delta, constants):
+    least = (6 if constants == "explicit" else 24) * delta
+    return Assumption(
+        f"There are at least {least:.4g} samples.",
+        "checked" if num_samples >= least else "failed",
+    )
+
+
+def _column(name, values, depth):
+    values = np.asarray(values, "float64")
+    if values.shape != (depth,) or depth == 0:
         raise ValueError(
-            "`max_output_norm` must be positive, and `margin` a number. "
-            f"Received: max_output_norm={max_output_norm}, margin={margin}"
+            "There must be one number for each layer in every sequence. "
+            f"Received: {depth} layer cushions, {name} of shape {values.shape}"
         )
-    return max(float(margin), 0.0) / (math.sqrt(2) * float(max_output_norm))
-
-
-def _floats(name, values, count=None, least=0):
-    """Float64 array of values in `[least, inf]`; ones for `None` if optional."""
-    if values is None and least == 1:
-        return np.ones(count)
-    found = np.array(_aligned(name, values, count), dtype="float64")
-    # A missing value is NaN by now: to leave out its layer would be wrong.
-    if found.ndim != 1 or not np.all(found >= least):
+    if not (values >= 0).all():  # NaN is not, either.
         raise ValueError(
-            f"`{name}` must be a sequence of numbers of at least {least}. "
-            f"Received: {name}={values}"
-        )
-    return found
-
-
-def _aligned(name, values, count):
-    if values is None:
-        return None
-    values = list(values) if np.iterable(values) else []
-    if not values or count not in (None, len(values)):
-        raise ValueError(
-            f"`{name}` must be a sequence with one entry for each layer"
-            + ("" if count is None else f", {count}")
-            + f". Received: {name} of length {len(values)}"
+            f"`{name}` must not be negative or NaN. Received: {name}={values}"
         )
     return values
 
 
-def _positive_integers(**values):
-    for name, value in values.items():
-        if not isinstance(value, numbers.Integral) or value < 1:
+def _check_explicit(relative_error, num_samples, width, delta):
+    for name, value in {"num_samples": num_samples, "width": width}.items():
+        if value is None or value < 1:
             raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}"
+                f"Explicit constants need `{name}`, a positive number. "
+                f"Received: {name}={value}"
             )
+    if relative_error is None or not 0 < relative_error <= 1:
+        raise ValueError(
+            "Explicit constants need `relative_error` in (0, 1]. "
+            f"Received: relative_error={relative_error}"
+        )
+    if not 0 < delta < 1:
+        raise ValueError(f"`delta` must lie in (0, 1). Received: delta={delta}")

@@ -2,15 +2,15 @@
 
 import math
 
-from tf_genbounds.bounds.bound import Assumption
 from tf_genbounds.bounds.bound import Bound
+from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import bernstein_slack
 from tf_genbounds.bounds.concentration import check_loss
 from tf_genbounds.bounds.concentration import hoeffding_slack
 from tf_genbounds.bounds.concentration import klinv
 from tf_genbounds.bounds.concentration import log_count
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 
 _BERNSTEIN = {"paper": "standard", "exact_root": "exact_root"}
 FORMS = ("kl", "fixed_point", "hoeffding", *_BERNSTEIN)

@@ -2,9 +2,13 @@
 
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
+from tf_genbounds.functional.interlayer import interlayer_cushion
+from tf_genbounds.functional.interlayer import interlayer_smoothness
+from tf_genbounds.functional.interlayer import jacobian_spread
 from tf_genbounds.functional.margins import margin_loss
 from tf_genbounds.functional.margins import margins
 from tf_genbounds.functional.margins import ramp_loss
+from tf_genbounds.functional.noise_sensitivity import noise_sensitivity
 from tf_genbounds.functional.noise_stability import activation_contraction
 from tf_genbounds.functional.noise_stability import layer_cushion
 from tf_genbounds.functional.operators import LinearOperator
@@ -19,10 +23,14 @@ __all__ = [
     "darc1_penalty",
     "darc_penalty",
     "frobenius_norm",
+    "interlayer_cushion",
+    "interlayer_smoothness",
+    "jacobian_spread",
     "layer_cushion",
     "linear_operator",
     "margin_loss",
     "margins",
+    "noise_sensitivity",
     "ramp_loss",
     "spectral_norm",
     "stable_rank",

@@ -6,6 +6,9 @@ that the same logits always give the same number.
 
 from keras import ops
 
+from tf_genbounds.functional.random import mix
+from tf_genbounds.functional.random import uint32
+
 
 def darc1_penalty(logits, mask=None):
     """Computes the largest mean absolute logit of a batch.
@@ -106,11 +109,11 @@ def rademacher_signs(logits, num_draws, seed=0):
     """
     rows, _ = _rows(logits)
     # The sum of bit patterns wraps around, so that its order is of no matter.
-    data = _mix(ops.sum(ops.view(rows, "uint32")))
+    data = mix(ops.sum(ops.view(rows, "uint32")))
     shape = (num_draws, ops.shape(rows)[0])
     counter = ops.cast(ops.arange(shape[0] * shape[1], dtype="int32"), "uint32")
-    bits = _mix(ops.bitwise_xor(_mix(counter + _uint32(seed)), data))
-    top_bit = ops.cast(ops.right_shift(bits, _uint32(31)), "float32")
+    bits = mix(ops.bitwise_xor(mix(counter + uint32(seed)), data))
+    top_bit = ops.cast(ops.right_shift(bits, uint32(31)), "float32")
     return ops.reshape(1.0 - 2.0 * top_bit, shape)
 
 
@@ -140,15 +143,3 @@ def _rows(logits, mask=None):
         rows = ops.where(mask, rows, 0.0)
         count = ops.sum(ops.cast(mask, "float32"))
     return rows, ops.maximum(count, 1.0)
-
-
-def _mix(bits):
-    """The finalizer of MurmurHash3: every input bit moves every output bit."""
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        bits = ops.bitwise_xor(bits, ops.right_shift(bits, _uint32(shift)))
-        bits = bits * _uint32(factor)
-    return ops.bitwise_xor(bits, ops.right_shift(bits, _uint32(16)))
-
-
-def _uint32(value):
-    return ops.convert_to_tensor(value & 0xFFFFFFFF, dtype="uint32")

@@ -60,9 +60,9 @@ def layer_cushion(operator, inputs, *, outputs=None):
         - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), definition 4.
     """
     if outputs is None:
-        outputs = _apply(operator, inputs)
+        outputs = apply(operator, inputs)
     scale = frobenius_norm(operator, matrix="kernel")
-    return _ratio(sample_norm(outputs), scale * sample_norm(inputs))
+    return ratio(sample_norm(outputs), scale * sample_norm(inputs))
 
 
 def activation_contraction(pre_activations, activations):
@@ -90,10 +90,11 @@ def activation_contraction(pre_activations, activations):
         - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), definition 6.
     """
     x, y = sample_norm(pre_activations), sample_norm(activations)
-    return ops.where(x > 0, _ratio(x, y), 0.0)
+    return ops.where(x > 0, ratio(x, y), 0.0)
 
 
-def _apply(operator, inputs):
+def apply(operator, inputs):
+    """Applies a `LinearOperator` or a matrix `(out, in)` to each sample."""
     inputs = ops.cast(ops.convert_to_tensor(inputs), "float32")
     if isinstance(operator, LinearOperator):
         return operator.matvec(inputs)
@@ -101,7 +102,7 @@ def _apply(operator, inputs):
     return ops.matmul(inputs, ops.transpose(matrix))
 
 
-def _ratio(numerator, denominator):
+def ratio(numerator, denominator):
     """Divides; a denominator of 0 puts no constraint, which is `inf`.
 
     NaN stays NaN.

@@ -100,6 +100,10 @@ class Contraction:
         ]
         return math.sqrt(math.prod(known(sizes)))
 
+    def patch_overlap(self, kernel):
+        """How often a number of the input is used by each output channel."""
+        return round(self.repetition**2)
+
     def _indices(self):
         return self.equation.replace("->", ",").split(",")
 
@@ -176,6 +180,17 @@ class Convolution:
                 self.strides,
                 self.dilation,
             )
+        )
+
+    def patch_overlap(self, kernel):
+        """Largest number of patches that a pixel lies in, on a large image.
+
+        `ceil(taps / stride)` for each axis, less where a dilation and a
+        stride keep pixels apart.
+        """
+        return math.prod(
+            math.ceil(taps * math.gcd(dilation, stride) / stride)
+            for _, _, taps, stride, dilation in self.axes(kernel)
         )
 
     @property

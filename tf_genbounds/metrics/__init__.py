@@ -1,9 +1,14 @@
 """Keras metrics: norms of weights, cushions and margins, penalties."""
 
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 from tf_genbounds.metrics.data import ActivationContraction
 from tf_genbounds.metrics.data import LayerCushion
-from tf_genbounds.metrics.data import Margin
+from tf_genbounds.metrics.interlayer import DistanceFromInitialization
+from tf_genbounds.metrics.interlayer import EffectiveParameters
+from tf_genbounds.metrics.interlayer import InterlayerCushion
+from tf_genbounds.metrics.interlayer import InterlayerSmoothness
+from tf_genbounds.metrics.interlayer import JacobianSpread
+from tf_genbounds.metrics.margin import Margin
 from tf_genbounds.metrics.penalty import DARC1Penalty
 from tf_genbounds.metrics.weights import FrobeniusNorm
 from tf_genbounds.metrics.weights import SpectralNorm
@@ -12,7 +17,12 @@ from tf_genbounds.metrics.weights import StableRank
 __all__ = [
     "ActivationContraction",
     "DARC1Penalty",
+    "DistanceFromInitialization",
+    "EffectiveParameters",
     "FrobeniusNorm",
+    "InterlayerCushion",
+    "InterlayerSmoothness",
+    "JacobianSpread",
     "LayerCushion",
     "Margin",
     "SpectralNorm",
@@ -21,7 +31,12 @@ __all__ = [
 
 _MONITORED = {
     "activation_contraction": ActivationContraction,
+    "distance_from_init": DistanceFromInitialization,
+    "effective_parameters": EffectiveParameters,
     "frobenius_norm": FrobeniusNorm,
+    "interlayer_cushion": InterlayerCushion,
+    "interlayer_smoothness": InterlayerSmoothness,
+    "jacobian_spread": JacobianSpread,
     "layer_cushion": LayerCushion,
     "margin": Margin,
     "spectral_norm": SpectralNorm,

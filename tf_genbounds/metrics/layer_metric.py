@@ -2,7 +2,7 @@
 
 import keras
 
-from tf_genbounds.measurements import check_choice
+from tf_genbounds.checks import check_choice
 
 
 class LayerMetric(keras.metrics.Metric):
@@ -26,6 +26,11 @@ class LayerMetric(keras.metrics.Metric):
                 f"linear layers of the model. Received: layer={layer!r}"
             )
         self.layer = layer
+
+    @property
+    def quantities(self):
+        """What `measure` must be asked for, to have the value."""
+        return {self.quantity}
 
     @property
     def field(self):

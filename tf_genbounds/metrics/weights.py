@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tf_genbounds import backend
-from tf_genbounds.batches import check_positive
+from tf_genbounds.checks import check_positive
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.spectral import spectral_norm

@@ -19,6 +19,8 @@ from tf_genbounds.report.tables import tables
 _PLOTS_OF = {
     "Margins": ("margins",),
     "Layers": ("layer_cushion", "stable_ranks"),
+    "Between the layers": ("interlayer_cushion",),
+    "Noise attenuation": ("noise_attenuation",),
     "Last epoch of training": ("training_curves",),
 }
 
@@ -41,7 +43,8 @@ def _plots(report, table):
     """Returns pairs of a panel and its SVG: the plots that go with a table."""
     return [
         (panel, _svg(panel, f"{name}-{i}-"))
-        for name in _PLOTS_OF.get(table.title, ())
+        # What stands in brackets differs from report to report.
+        for name in _PLOTS_OF.get(table.title.split(" (")[0], ())
         for i, panel in enumerate(panels.panels(report, name))
     ]
 

@@ -1,12 +1,16 @@
 """What the plots of a report show, one panel for each pair of axes."""
 
 import collections
-import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 
+from tf_genbounds.report.experiments import attenuation_panel
+from tf_genbounds.report.panel import Panel
+from tf_genbounds.report.panel import bins_of
+from tf_genbounds.report.panel import histogram
+from tf_genbounds.report.panel import histogram_panel
+from tf_genbounds.report.panel import spread
 from tf_genbounds.report.plots import COLORS
 from tf_genbounds.report.plots import INK
 from tf_genbounds.report.plots import LEGEND_COLUMNS
@@ -18,23 +22,6 @@ from tf_genbounds.report.quantities import number
 from tf_genbounds.report.tables import samples
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """One pair of axes of a plot.
-
-    Attributes:
-        title: What stands above it.
-        alt: What it shows, for those who cannot see it.
-        draw: Function that draws it on `matplotlib` axes.
-        height: In inches.
-    """
-
-    title: str
-    alt: str
-    draw: Callable
-    height: float = 2.8
-
-
 def panels(report, name):
     """Returns the `Panel`s of a plot; none if there is nothing to draw."""
     runs = labelled_runs(report)
@@ -43,6 +30,8 @@ def panels(report, name):
         "margins": _margins,
         "layer_cushion": _layer_cushions,
         "stable_ranks": _stable_ranks,
+        "interlayer_cushion": _interlayer_cushions,
+        "noise_attenuation": _noise_attenuation,
     }[name](runs)
 
 
@@ -83,7 +72,7 @@ def _curves(quantity, lines, baselines):
         dashed = "".join(f" (dashed: {label})" for label, _ in baselines)
         ax.set_xlabel(f"epoch{dashed}")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        if _spread([v for *_, values in lines for v in values]) > 20:
+        if spread([v for *_, values in lines for v in values]) > 20:
             ax.set_yscale("log")
             log_ticks(ax.yaxis)
         if names != ["training"]:
@@ -112,14 +101,14 @@ def _margins(runs):
     found = [(label, parts) for label, parts in found if parts]
     if not found:
         return []
-    bins = _bins([m.margins for _, parts in found for _, m in parts], log=False)
+    bins = bins_of([m.margins for _, parts in found for _, m in parts], log=False)
     return [_margin_panel(label, parts, bins) for label, parts in found]
 
 
 def _margin_panel(label, parts, bins):
     def draw(ax):
         for i, (name, measurements) in enumerate(parts):
-            _histogram(ax, measurements.margins, bins, i, name.lower())
+            histogram(ax, measurements.margins, bins, i, name.lower())
         ax.axvline(0, color=INK, linewidth=0.8)
         ax.set_xlabel("margin (at most 0: an error)")
         ax.set_ylabel("fraction of samples")
@@ -146,36 +135,52 @@ def _layer_cushions(runs):
 
 def _cushion_panel(layer, runs):
     found = [
-        (i, label, run.train.distributions["layer_cushion", layer])
+        (i, (label, run.train.distributions["layer_cushion", layer]))
         for i, (label, run) in enumerate(runs)
         if ("layer_cushion", layer) in run.train.distributions
     ]
-    log = _spread([v for *_, values in found for v in values]) > 10
-    bins = _bins([values for *_, values in found], log=log)
-
-    def draw(ax):
-        for i, label, values in found:
-            _histogram(ax, values, bins, i, label)
-            if np.isfinite(np.min(values)):
-                ax.axvline(np.min(values), color=COLORS[i], linestyle=":")
-        if log:
-            ax.set_xscale("log")
-            log_ticks(ax.xaxis)
-        ax.set_xlabel("layer cushion (dotted: the minimum)")
-        ax.set_ylabel("fraction of samples")
-        if len(runs) > 1 or not np.isfinite(found[0][2]).all():
-            legend_below(ax, len(runs))
-
-    alt = " ".join(
-        f"{label}: minimum {number(float(np.min(values)))}, "
-        f"median {number(float(np.median(values)))}."
-        for _, label, values in found
-    )
-    return Panel(
+    return histogram_panel(
         f"Layer cushion, {layer}",
-        f"Histogram of the layer cushion of {layer} by sample. {alt}",
-        draw,
+        "layer cushion",
+        found,
+        worst=np.min,
+        legend=len(runs) > 1,
     )
+
+
+def _interlayer_cushions(runs):
+    """One panel for each layer that has later ones, the runs on one axis."""
+    quantity = "unclipped_interlayer_cushion"
+    found = [(label, run.stability) for label, run in runs]
+    layers = dict.fromkeys(
+        layer
+        for _, measured in found
+        if measured is not None
+        for name, layer in measured.distributions
+        if name == quantity
+    )
+    return [
+        histogram_panel(
+            f"Interlayer cushion, {layer}",
+            "interlayer cushion, least of the later layers",
+            [
+                (i, (label, measured.distributions[quantity, layer]))
+                for i, (label, measured) in enumerate(found)
+                if measured and (quantity, layer) in measured.distributions
+            ],
+            worst=np.min,
+            legend=len(runs) > 1,
+        )
+        for layer in layers
+    ]
+
+
+def _noise_attenuation(runs):
+    return [
+        attenuation_panel(label, run.attenuation)
+        for label, run in runs
+        if run.attenuation is not None
+    ]
 
 
 def _stable_ranks(runs):
@@ -213,40 +218,3 @@ def _stable_ranks(runs):
     return [
         Panel("Stable rank (kernel)", f"Bars by layer. {alt}", draw, max(2.8, height))
     ]
-
-
-def _histogram(ax, values, bins, i, label):
-    """Draws the first as an area and the second as a line, so both are seen."""
-    shown = values[np.isfinite(values)]
-    left_out = len(values) - len(shown)
-    if left_out:
-        label += f" ({left_out} not finite)"
-    weights = np.full(len(shown), 1 / max(len(values), 1))
-    ax.hist(
-        np.clip(shown, bins[0], bins[-1]),
-        bins,
-        weights=weights,
-        color=COLORS[i],
-        alpha=0.6 if i == 0 else 1,
-        histtype="stepfilled" if i == 0 else "step",
-        linewidth=1.4,
-        label=label,
-    )
-
-
-def _bins(arrays, log):
-    values = np.concatenate([np.asarray(a)[np.isfinite(a)] for a in arrays])
-    if log:
-        values = values[values > 0]
-        return np.geomspace(values.min(), values.max(), 41)
-    low, high = (values.min(), values.max()) if len(values) else (0, 1)
-    return np.linspace(low, high if high > low else low + 1, 41)
-
-
-def _spread(values):
-    """Returns the ratio of the largest to the smallest; 1 if one is not > 0."""
-    values = np.array(values)
-    values = values[np.isfinite(values)]
-    if len(values) == 0 or values.min() <= 0:
-        return 1.0
-    return values.max() / values.min()

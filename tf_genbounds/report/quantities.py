@@ -68,6 +68,60 @@ QUANTITIES = (
     ),
 )
 
+INTERLAYER = (
+    Quantity(
+        "unclipped_interlayer_cushion",
+        "Interlayer cushion (least, later layers)",
+        "The smallest sqrt(pixels) ||J x|| / (||J||_F ||x||) over the samples and "
+        "the later layers, for the layer's output x before its activation and "
+        "the Jacobian J from there to the later layer. Larger is better: what "
+        "the layer says arrives, and noise does not.",
+    ),
+    Quantity(
+        "minimal_interlayer_cushion",
+        "Interlayer cushion (minimal)",
+        "The same, but at most 1 / sqrt(channels), the value of the layer "
+        "itself. In most layers of most networks it is this.",
+    ),
+    Quantity(
+        "jacobian_spread",
+        "Spread of the Jacobian (maximum)",
+        "How unevenly the later layers read the pixels: 1 if all count alike, "
+        "sqrt(pixels) if a single one counts. Smaller is better.",
+    ),
+    Quantity(
+        "interlayer_smoothness",
+        "Interlayer smoothness (minimum)",
+        "How close the later layers are to their linearization, when the "
+        "weights before are replaced by random projections. Larger is better; "
+        "the theorem asks for three times the depth.",
+    ),
+)
+
+EFFECTIVE = (
+    (
+        "Effective parameters",
+        "(c beta / (mu_i mu_i->))^2 times the overlap of the patches, by the "
+        "layer cushion mu_i, the minimal interlayer cushion mu_i->, the "
+        "contraction c and the spread beta. A complexity, not a bound: it "
+        "leaves out constants and logarithms, and comes from the sample.",
+    ),
+    (
+        "Percent",
+        "Of the parameters of the layer. Over 100: the theorem finds nothing "
+        "to compress.",
+    ),
+)
+
+ATTENUATION = (
+    (
+        "Noise at",
+        "Gaussian noise is added to the input of this layer. The numbers are "
+        "the mean relative errors that it makes of the outputs, before their "
+        "activation, of this layer and of the last. Smaller is better.",
+    ),
+)
+
 MARGIN = (
     "Margin",
     "The logit of the true class minus the largest other one; at most 0 is an "

@@ -6,16 +6,29 @@ import json
 import keras
 
 from tf_genbounds._version import __version__
+from tf_genbounds.batches import batches
+from tf_genbounds.checks import check_choice
+from tf_genbounds.experiments import NoiseAttenuation
+from tf_genbounds.experiments import noise_attenuation
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import Measurements
-from tf_genbounds.measurements import check_choice
-from tf_genbounds.measurements import from_plain
-from tf_genbounds.measurements import to_plain
+from tf_genbounds.measurer import OF_PAIRS
+from tf_genbounds.plain import from_plain
+from tf_genbounds.plain import to_plain
 from tf_genbounds.report.text import markdown
 from tf_genbounds.report.text import text
 from tf_genbounds.report.writing import write_text
+from tf_genbounds.sample_quantities import OF_SAMPLES
+from tf_genbounds.weight_norms import QUANTITIES as OF_WEIGHTS
 
-PLOTS = ("training_curves", "margins", "layer_cushion", "stable_ranks")
+PLOTS = (
+    "training_curves",
+    "margins",
+    "layer_cushion",
+    "stable_ranks",
+    "interlayer_cushion",
+    "noise_attenuation",
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,6 +40,9 @@ class Report:
         model: Facts about the model: `name`, `class` and `num_parameters`.
         train: `Measurements` on the training sample.
         validation: `Measurements` of the margins on other data, or `None`.
+        stability: `Measurements` of the interlayer quantities on the first
+            training samples, or `None`.
+        attenuation: `NoiseAttenuation` on the same samples, or `None`.
         history: Dict from a logged name to its values by epoch; empty if the
             training was not recorded.
         baseline: Another `Report` that is shown beside this one, or `None`.
@@ -37,6 +53,8 @@ class Report:
     model: dict
     train: Measurements
     validation: Measurements | None = None
+    stability: Measurements | None = None
+    attenuation: NoiseAttenuation | None = None
     history: dict = dataclasses.field(default_factory=dict)
     baseline: "Report | None" = None
     version: str = __version__
@@ -93,7 +111,9 @@ class Report:
 
         Args:
             name: `"training_curves"`, which needs a history, `"margins"`,
-                which needs labels, `"layer_cushion"` or `"stable_ranks"`.
+                which needs labels, `"layer_cushion"`, `"stable_ranks"`,
+                `"interlayer_cushion"` or `"noise_attenuation"`, which need
+                `interlayer_samples`.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -109,7 +129,8 @@ class Report:
         if not found:
             raise ValueError(
                 "The report has no data for this plot. The curves need "
-                "`history=`, the margins need labels. "
+                "`history=`, the margins need labels, what is between the "
+                "layers needs `interlayer_samples`. "
                 f"Received: name={name!r}"
             )
         return figure(found)
@@ -124,6 +145,9 @@ def report(
     history=None,
     baseline=None,
     num_samples=None,
+    interlayer_samples=64,
+    num_probes=16,
+    initial_weights=None,
     batch_size=128,
     bias="ignore",
     seed=0,
@@ -142,6 +166,11 @@ def report(
         baseline: A `Report` to show beside this one, for example of the same
             network trained in another way.
         num_samples: Integer, measure only the first samples of each data set.
+        interlayer_samples: Integer, measure what is between the layers (many
+            passes through the network) on so many training samples, the
+            first; 0 leaves it out.
+        num_probes: As in `measure`.
+        initial_weights: As in `measure`.
         batch_size: Integer, for arrays. Defaults to `128`.
         bias: As in `measure`.
         seed: As in `measure`.
@@ -182,7 +211,31 @@ def report(
         validation = measure(
             model, validation, quantities=["margins"], **options
         )
-    train = measure(model, train, **options)
+    options["initial_weights"] = initial_weights
+    stability = attenuation = None
+    if interlayer_samples:
+        options["num_samples"] = min(
+            interlayer_samples, num_samples or interlayer_samples
+        )
+        stability = measure(
+            model,
+            train,
+            quantities=[*OF_PAIRS, "layer_cushion", "activation_contraction"],
+            num_probes=num_probes,
+            **options,
+        )
+        attenuation = noise_attenuation(
+            model,
+            train,
+            num_samples=options["num_samples"],
+            batch_size=batch_size,
+            seed=seed,
+        )
+        options["num_samples"] = num_samples
+    quantities = [*OF_WEIGHTS, *OF_SAMPLES]
+    if not _has_labels(train):
+        quantities.remove("margins")
+    train = measure(model, train, quantities=quantities, **options)
     return Report(
         title=model.name if title is None else title,
         model={
@@ -192,9 +245,15 @@ def report(
         },
         train=train,
         validation=validation,
+        stability=stability,
+        attenuation=attenuation,
         history=history,
         baseline=baseline,
     )
+
+
+def _has_labels(data):
+    return next(batches(data, num_samples=1)).y is not None
 
 
 def _history(history):
@@ -212,7 +271,7 @@ def _history(history):
 
 def _to_fields(report):
     fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
-    for name in ("train", "validation"):
+    for name in ("train", "validation", "stability", "attenuation"):
         if fields[name] is not None:
             fields[name] = json.loads(fields[name].to_json())
     if report.baseline is not None:
@@ -222,9 +281,13 @@ def _to_fields(report):
 
 def _from_fields(fields):
     fields = dict(fields)
-    for name in ("train", "validation"):
+    for name in ("train", "validation", "stability"):
         if fields[name] is not None:
             fields[name] = Measurements.from_json(json.dumps(fields[name]))
+    if fields["attenuation"] is not None:
+        fields["attenuation"] = NoiseAttenuation.from_json(
+            json.dumps(fields["attenuation"])
+        )
     if fields["baseline"] is not None:
         fields["baseline"] = _from_fields(fields["baseline"])
     fields["history"] = {

@@ -1,31 +1,14 @@
 """What a report says, as tables of strings for every kind of output."""
 
-import dataclasses
-
+from tf_genbounds.report.between import between
 from tf_genbounds.report.quantities import ERROR
 from tf_genbounds.report.quantities import MARGIN
 from tf_genbounds.report.quantities import NOTHING
 from tf_genbounds.report.quantities import QUANTITIES
 from tf_genbounds.report.quantities import number
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of a report.
-
-    Attributes:
-        title: Its heading.
-        headings: One string a column.
-        rows: Tuples of as many strings.
-        legend: Pairs of a term and a sentence that says what it is.
-        num_labels: How many of the first columns are names, not numbers.
-    """
-
-    title: str
-    headings: tuple
-    rows: tuple
-    legend: tuple = ()
-    num_labels: int = 1
+from tf_genbounds.report.table import Table
+from tf_genbounds.report.table import layers_table
+from tf_genbounds.report.table import tuples
 
 
 def tables(report):
@@ -35,6 +18,7 @@ def tables(report):
         _summary(runs),
         _margins(runs),
         _layers(runs),
+        *between(runs),
         _last_epoch(runs),
         _unsupported(runs),
     ]
@@ -46,7 +30,12 @@ def notes(report):
     runs = labelled_runs(report)
     labels = {}
     for label, run in runs:
-        for note in _notes(run.train):
+        for note in dict.fromkeys(
+            note
+            for measurements in (run.train, run.stability)
+            if measurements is not None
+            for note in _notes(measurements)
+        ):
             labels.setdefault(note, []).append(label)
     return [
         note if len(found) == len(runs) else f"{', '.join(found)}: {note}"
@@ -84,7 +73,7 @@ def _summary(runs):
     return Table(
         "Summary",
         ("", *(label for label, _ in runs)),
-        _tuples(rows),
+        tuples(rows),
         (ERROR,),
     )
 
@@ -109,39 +98,14 @@ def _margins(runs):
     return Table(
         "Margins",
         ("", *(heading for heading, _ in columns)),
-        _tuples(rows),
+        tuples(rows),
         (MARGIN,),
     )
 
 
 def _layers(runs):
-    shown = [
-        quantity
-        for quantity in QUANTITIES
-        if any(
-            getattr(layer, quantity.field) is not None
-            for _, run in runs
-            for layer in run.train.layers.values()
-        )
-    ]
-    # Layers of the same name stand below each other.
-    names = list(dict.fromkeys(n for _, run in runs for n in run.train.layers))
-    rows = []
-    for name in names:
-        for label, run in runs:
-            layer = run.train.layers.get(name)
-            if layer is None:
-                continue
-            labels = [name, _kind(layer)] + [label] * (len(runs) > 1)
-            rows.append(labels + [_cell(layer, quantity) for quantity in shown])
-    labels = ["Layer", "Kind"] + ["Model"] * (len(runs) > 1)
-    return Table(
-        "Layers",
-        (*labels, *(quantity.term for quantity in shown)),
-        _tuples(rows),
-        tuple((quantity.term, quantity.meaning) for quantity in shown),
-        num_labels=len(labels),
-    )
+    parts = [(label, run.train) for label, run in runs]
+    return layers_table("Layers", parts, QUANTITIES)
 
 
 def _last_epoch(runs):
@@ -155,7 +119,7 @@ def _last_epoch(runs):
     return Table(
         "Last epoch of training",
         ("Logged", *(label for label, _ in runs)),
-        _tuples(rows),
+        tuples(rows),
         (
             (
                 "Logged",
@@ -195,17 +159,6 @@ def _notes(measurements):
         yield f"Measured with {settings}."
 
 
-def _kind(layer):
-    if layer.batch_norm is None:
-        return layer.kind
-    return f"{layer.kind}, with {layer.batch_norm}"
-
-
-def _cell(layer, quantity):
-    mark = quantity.unconverged if layer.converged is False else ""
-    return number(getattr(layer, quantity.field), mark)
-
-
 def _error(measurements):
     if measurements is None or measurements.train_error is None:
         return NOTHING
@@ -224,7 +177,3 @@ def _last(values):
 
 def _at(pairs, i):
     return pairs[i][1] if i < len(pairs) else None
-
-
-def _tuples(rows):
-    return tuple(tuple(row) for row in rows)

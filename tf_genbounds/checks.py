@@ -1,0 +1,29 @@
+"""Checks of arguments, with messages that say what was expected."""
+
+import difflib
+
+import numpy as np
+
+
+def check_choice(name, value, choices):
+    """Refuses a value that is not a choice, and names the nearest one."""
+    if value in choices:
+        return
+    near = difflib.get_close_matches(
+        str(value), [c for c in choices if isinstance(c, str)], n=1
+    )
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"`{name}` must be one of {sorted(choices, key=str)}. {hint}"
+        f"Received: {name}={value!r}"
+    )
+
+
+def check_positive(name, value):
+    """Refuses what is not a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(
+            f"`{name}` must be an integer. Received: {name}={value!r}"
+        )
+    if value < 1:
+        raise ValueError(f"`{name}` must be positive. Received: {name}={value}")

@@ -1,0 +1,15 @@
+"""The studies of the papers, each a function that returns what it found."""
+
+from tf_genbounds.experiments.noise_attenuation import NoiseAttenuation
+from tf_genbounds.experiments.noise_attenuation import noise_attenuation
+from tf_genbounds.experiments.noise_stability import QUANTITIES
+from tf_genbounds.experiments.noise_stability import NoiseStability
+from tf_genbounds.experiments.noise_stability import noise_stability
+
+__all__ = [
+    "QUANTITIES",
+    "NoiseAttenuation",
+    "NoiseStability",
+    "noise_attenuation",
+    "noise_stability",
+]

@@ -1,0 +1,48 @@
+"""The step over data: what one inference pass says of every sample."""
+
+import functools
+
+from keras import ops
+
+from tf_genbounds import backend
+from tf_genbounds.functional.noise_stability import activation_contraction
+from tf_genbounds.functional.noise_stability import layer_cushion
+from tf_genbounds.linear_map import activation_tensors
+
+OF_SAMPLES = ("layer_cushion", "activation_contraction", "margins")
+
+
+def sample_quantities(network, maps, wanted, values, x):
+    """Measures the samples of a batch.
+
+    Args:
+        network: `Network`.
+        maps: Those of its maps that are measured, by name.
+        wanted: Set of quantities, out of `OF_SAMPLES` or not.
+        values: Tensors for the variables of the model.
+        x: Nest of tensors, a batch.
+
+    Returns:
+        A pair: the logits, float32; and a dict from `(quantity, name)` to a
+        float32 tensor of shape `(samples,)`.
+    """
+    logits, calls = network.run(values, x)
+    found = {}
+    with backend.stateless(network.model.variables, values):
+        for name, linear in maps.items():
+            call = calls[linear.key]
+            if "layer_cushion" in wanted:
+                found["layer_cushion", name] = layer_cushion(
+                    linear.operator(),
+                    call.inputs[0],
+                    outputs=linear.outputs(call),
+                )
+            if "activation_contraction" in wanted and linear.activations:
+                found["activation_contraction", name] = functools.reduce(
+                    ops.maximum,
+                    [
+                        activation_contraction(*activation_tensors(calls[key]))
+                        for key in linear.activations
+                    ],
+                )
+    return ops.cast(logits, "float32"), found
