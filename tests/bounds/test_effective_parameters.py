@@ -74,6 +74,20 @@ def test_infinities():
     assert effective_parameters([1, 1], [0, 1], [1, 1]).value == math.inf
     assert effective_parameters([1, 1], [1, 1], [1, math.inf]).value == math.inf
     assert effective_parameters([math.inf, 1], [1, 1], [1, 1]).value == 1
+    # A layer that costs nothing, behind one that lets nothing through.
+    dead = effective_parameters([math.inf, 1], [1, 1], [math.inf, 1])
+    assert dead.value == math.inf
+
+
+def test_extreme_numbers_do_not_warn():
+    for constants in ("ignore", "explicit", "safe"):
+        options = {} if constants == "ignore" else dict(
+            relative_error=1e-200, num_samples=9, width=9
+        )  # fmt: skip
+        extreme = effective_parameters(
+            [1e-200, 0.5], [1e-3, 0.5], [1.0, 1.0], constants=constants, **options
+        )
+        assert extreme.layers[0].value == math.inf
 
 
 def test_assumptions_are_flagged():
@@ -81,10 +95,21 @@ def test_assumptions_are_flagged():
         return [a.status for a in lemma(**options).assumptions]
 
     # The first says that it is no guarantee, and never holds.
-    assert statuses() == ["failed", "unchecked", "checked"]
-    assert statuses(smoothness=9.0) == ["failed", "checked", "checked"]
+    assert statuses()[:3] == ["failed", "unchecked", "checked"]
+    assert statuses(smoothness=9.0)[:3] == ["failed", "checked", "checked"]
     assert statuses(smoothness=8.9)[1] == "failed"
     assert statuses(num_samples=1, delta=0.5)[2] == "failed"
+    # Projections with a small error, of layers that may be dense.
+    assert statuses()[3:] == ["checked", "unchecked"]
+    assert statuses(patch_overlaps=[9, 9, 9])[4] == "failed"
+    assert statuses(jacobian_spreads=[1, 2, 1])[4] == "failed"
+    # eps_i = 1 * 4 / 6; and of a layer that needs no projection.
+    for cushion, status in [(1.0, "checked"), (4.0, "failed"), (math.inf, "checked")]:
+        coarse = effective_parameters(
+            [cushion], [1], [1], constants="safe",
+            relative_error=1.0, num_samples=99, width=9,
+        )  # fmt: skip
+        assert coarse.assumptions[3].status == status
     with pytest.raises(ValueError, match="`status` must be one of"):
         Assumption("x", "perhaps")
 

@@ -1,13 +1,51 @@
-"""What the numbers say: complexities, from measured numbers alone."""
+"""What can be proved from measured numbers, and what only ranks."""
 
+from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.complexity import LayerComplexity
+from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
+from tf_genbounds.bounds.concentrated_data import gap_decomposition
+from tf_genbounds.bounds.concentrated_data import gram_constants
+from tf_genbounds.bounds.concentrated_data import plug_in_constants
+from tf_genbounds.bounds.concentration import bernstein_slack
+from tf_genbounds.bounds.concentration import finite_class_bound
+from tf_genbounds.bounds.concentration import hoeffding_slack
+from tf_genbounds.bounds.concentration import klinv
+from tf_genbounds.bounds.concentration import matrix_bernstein_slack
+from tf_genbounds.bounds.concentration import occam_bound
+from tf_genbounds.bounds.data_dependent import certified_ranges
+from tf_genbounds.bounds.data_dependent import data_dependent_bound
+from tf_genbounds.bounds.data_dependent import probabilistic_constants
+from tf_genbounds.bounds.data_independent import certified_feature_norm
+from tf_genbounds.bounds.data_independent import data_independent_bound
 from tf_genbounds.bounds.effective_parameters import effective_parameters
+from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
+from tf_genbounds.bounds.linear_models import null_direction
+from tf_genbounds.bounds.validation import validation_bound
 
 __all__ = [
     "Assumption",
+    "Bound",
     "Complexity",
+    "ConcentrationConstants",
     "LayerComplexity",
+    "bernstein_slack",
+    "certified_feature_norm",
+    "certified_ranges",
+    "data_dependent_bound",
+    "data_independent_bound",
     "effective_parameters",
+    "finite_class_bound",
+    "gap_decomposition",
+    "gram_constants",
+    "hoeffding_slack",
+    "klinv",
+    "matrix_bernstein_slack",
+    "minimum_norm_interpolant",
+    "null_direction",
+    "occam_bound",
+    "plug_in_constants",
+    "probabilistic_constants",
+    "validation_bound",
 ]

@@ -12,12 +12,12 @@ STATUSES = ("checked", "unchecked", "failed")
 
 @dataclasses.dataclass(frozen=True)
 class Assumption:
-    """What must hold for a statement to mean something.
+    """A condition of a theorem, and what is known about it here.
 
     Attributes:
-        text: A sentence.
-        status: `"checked"`, `"unchecked"` (it cannot be seen in the numbers)
-            or `"failed"`.
+        text: The condition, as a claim.
+        status: `"checked"` if the numbers at hand confirm it, `"failed"` if
+            they refute it, `"unchecked"` if it is up to the reader.
     """
 
     text: str
@@ -25,6 +25,53 @@ class Assumption:
 
     def __post_init__(self):
         check_choice("status", self.status, STATUSES)
+
+    @classmethod
+    def of(cls, text, holds):
+        """Returns a checked or failed assumption; unchecked for `None`."""
+        status = {None: "unchecked", True: "checked", False: "failed"}
+        return cls(text, status[None if holds is None else bool(holds)])
+
+
+class Result:
+    """JSON, and the state of the assumptions, of both kinds of result."""
+
+    @property
+    def failed(self):
+        """The assumptions that the numbers refute."""
+        return tuple(a for a in self.assumptions if a.status == "failed")
+
+    def to_json(self, path=None):
+        """Serializes the result; writes it to `path` if one is given.
+
+        Infinities and NaN are written as the strings `"inf"`, `"-inf"` and
+        `"nan"`, because JSON has no such numbers.
+
+        Args:
+            path: File to write, or `None`.
+
+        Returns:
+            The JSON text.
+        """
+        text = json.dumps(
+            to_plain(dataclasses.asdict(self)), indent=1, allow_nan=False
+        )
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
+
+    @classmethod
+    def from_json(cls, text):
+        """Rebuilds a result from the text that `to_json` returned."""
+        fields = json.loads(text)
+        fields["assumptions"] = tuple(
+            Assumption(**assumption) for assumption in fields["assumptions"]
+        )
+        return cls(**cls._numbers(fields))
+
+    def __str__(self):
+        return self.statement()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +97,7 @@ class LayerComplexity:
 
 
 @dataclasses.dataclass(frozen=True)
-class Complexity:
+class Complexity(Result):
     """A number that grows with what a theorem bounds, up to constants.
 
     It can be compared between networks and layers. It is never a guarantee:
@@ -65,6 +112,7 @@ class Complexity:
         reference: Where it comes from.
         layers: `LayerComplexity`s, if it is a sum over layers.
         assumptions: `Assumption`s.
+        terms: The factors or summands of the formula, by name.
     """
 
     name: str
@@ -74,6 +122,15 @@ class Complexity:
     reference: str
     layers: tuple = ()
     assumptions: tuple = ()
+    terms: dict = dataclasses.field(default_factory=dict)
+
+    def statement(self):
+        """Returns the complexity, and what it is not, as one sentence."""
+        unit = f" {self.unit}" if self.unit else ""
+        return (
+            f"{self.name}: {self.value:.4g}{unit}, a complexity measure, not a "
+            "bound."
+        )
 
     def rows(self):
         """Returns the layers and their total as tuples of strings.
@@ -97,30 +154,12 @@ class Complexity:
             for layer in (*self.layers, total)
         )
 
-    def to_json(self):
-        """Returns the complexity as JSON text."""
-        fields = dataclasses.asdict(self)
-        return json.dumps(to_plain(fields), indent=1, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text):
-        """Rebuilds a complexity from the text that `to_json` returned."""
-        fields = json.loads(text)
-        return cls(
-            **{
-                **fields,
-                "value": from_plain(fields["value"]),
-                "layers": tuple(
-                    LayerComplexity(
-                        layer["name"],
-                        from_plain(layer["value"]),
-                        layer["num_parameters"],
-                    )
-                    for layer in fields["layers"]
-                ),
-                "assumptions": tuple(
-                    Assumption(**assumption)
-                    for assumption in fields["assumptions"]
-                ),
-            }
+    @staticmethod
+    def _numbers(fields):
+        layers = tuple(
+            LayerComplexity(**{**layer, "value": from_plain(layer["value"])})
+            for layer in fields["layers"]
         )
+        terms = {k: from_plain(v) for k, v in fields["terms"].items()}
+        value = from_plain(fields["value"])
+        return {**fields, "value": value, "layers": layers, "terms": terms}

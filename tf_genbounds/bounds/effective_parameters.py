@@ -113,21 +113,34 @@ def effective_parameters(
         *assumptions,
     ]
     if constants == "ignore":
-        values = _per_layer(overlap * contraction**2 * spread**2, mu, inter)
+        values = _per_layer(overlap, contraction * spread, mu, inter)
         total, formula = float(np.sum(values)), "sum_i (c_i beta_i)^2 overlap_i"
     else:
         _check_explicit(relative_error, num_samples, width, delta)
         constant = _CONSTANTS[constants]
-        found.append(_many(num_samples, delta, constants))
-        factor = (
-            constant
-            * contraction.max() ** 2
-            * spread.max() ** 2
-            * depth**2
-            * math.log(num_samples * depth * width / delta)
-            / relative_error**2
+        factor = constant * math.log(num_samples * depth * width / delta)
+        # With eps_i, the relative error that layer i is projected with:
+        # (6 eps_i)^-2, of the dense layers that the lemma is about.
+        squares = _per_layer(
+            overlap,
+            contraction.max() * spread.max() * depth / relative_error,
+            mu,
+            inter,
         )
-        values = _per_layer(overlap * factor, mu, inter)
+        found += [
+            _many(num_samples, delta, constants),
+            # A layer without a number is not projected.
+            Assumption.of(
+                "Every layer is projected with a relative error of at most 1/6.",
+                np.all((squares >= 1) | (squares == 0)),
+            ),
+            Assumption.of(
+                "Every layer is dense: the constant of convolutions is unknown.",
+                None if spread.max() == overlap.max() == 1 else False,
+            ),
+        ]
+        with np.errstate(over="ignore"):
+            values = factor * squares
         if constants == "safe":
             values = values + 1  # Each number of matrices is rounded up.
         total = float(np.sum(values))
@@ -151,12 +164,13 @@ def effective_parameters(
     )
 
 
-def _per_layer(numerator, mu, inter):
-    with np.errstate(divide="ignore"):
-        # A cushion of 0 is infinite even where the numerator is 0.
-        return np.where(
-            (mu == 0) | (inter == 0), np.inf, numerator / mu**2 / inter**2
-        )
+def _per_layer(overlap, amplification, mu, inter):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        values = overlap * (amplification / mu / inter) ** 2
+    # Nothing replaces a layer that some sample does not get through, even where
+    # another of its numbers makes the quotient 0 or undefined.
+    lost = (mu == 0) | (inter == 0) | np.isinf(amplification) | np.isinf(overlap)
+    return np.where(lost, np.inf, values)
 
 
 def _smooth(smoothness, depth):

@@ -1,0 +1,235 @@
+"""The margin bound of networks whose activation pattern was frozen."""
+
+import math
+
+import numpy as np
+
+from tf_genbounds.bounds import grid
+from tf_genbounds.bounds.bound import Bound
+from tf_genbounds.bounds.bound import check_delta
+from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.concentration import IID
+from tf_genbounds.bounds.concentration import hoeffding_slack
+from tf_genbounds.checks import check_choice
+
+
+def data_independent_bound(
+    margins,
+    *,
+    margin,
+    weight_norm,
+    num_classes,
+    feature_norms=None,
+    feature_norm_bound=None,
+    delta=0.05,
+    constant="4k",
+    chosen_after_training=True,
+):
+    """Bounds the risk of a network that is linear in its path weights.
+
+    After two-phase training the logits are `h_k(x) = z(x)^T w_k`, where the
+    path features `z` do not depend on the second part of the data. With
+    probability at least `1 - delta` over that part, of size `m`, for every
+    network with `max_k ||w_k||_2 <= C_w` and `||z(x)||_2 <= C_sigma`,
+
+    `R <= Rhat_rho + A C_sigma C_w / (rho sqrt(m)) + sqrt(ln(1 / delta) / (2 m))`
+
+    where `Rhat_rho` is the fraction of examples with a margin of at most `rho`,
+    and `A` comes from the step from scores to margins:
+
+    - `constant="paper"`: `A = 2 K**2` for `K` classes.
+    - `constant="4k"`: `A = 4 K`, never larger for `K >= 2`.
+    - A single logit (`num_classes=1`) has `A = 2`, with either.
+
+    `C_sigma` is a supremum over all inputs, not over the sample. The default
+    form does without it, by the features of the sample:
+
+    `R <= Rhat_rho + A C_w / (rho m) sqrt(sum_i ||z(x_i)||_2**2)
+    + 3 sqrt(ln(2 / delta) / (2 m))`
+
+    Choose between the two before you see the sample: each has its own `delta`.
+    They hold for `C_w` and `rho` fixed in advance. Otherwise these are rounded
+    to powers of two `2**j` (up) and `2**i` (down), `Rhat_rho` is taken at the
+    rounded `rho`, and `delta` in the formulas becomes
+    `delta * 9 / (pi**4 (|i| + 1)**2 (|j| + 1)**2)`.
+
+    Args:
+        margins: Float array of shape `(m,)`: of the examples of the second
+            phase only, on the logits. NaN counts as an error.
+        margin: Float, `rho`. If it is not positive, the bound is `inf`.
+        weight_norm: Non-negative float, `C_w >= max_k ||w_k||_2`.
+        num_classes: Integer, `K`, the number of logits.
+        feature_norms: Float array of shape `(m,)`, `||z(x_i)||_2`.
+        feature_norm_bound: Float, `C_sigma`, in place of `feature_norms`; see
+            `certified_feature_norm`.
+        delta: Float in (0, 1). Defaults to `0.05`.
+        constant: `"4k"` or `"paper"`. Defaults to `"4k"`.
+        chosen_after_training: Whether `margin` and `weight_norm` were chosen
+            with a view to the sample, and have to be paid for. Defaults to
+            `True`.
+
+    Returns:
+        `Bound`.
+
+    Raises:
+        ValueError: If a number is out of range, or not exactly one of
+            `feature_norms` and `feature_norm_bound` is given.
+
+    Example:
+
+    >>> bound = data_independent_bound(
+    ...     np.full(45000, 2.0), margin=1.0, weight_norm=0.5, num_classes=10,
+    ...     feature_norm_bound=0.5, delta=0.1, constant="paper",
+    ...     chosen_after_training=False,
+    ... )
+    >>> round(bound.value, 8)
+    0.24076035
+
+    References:
+        - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468), the
+          theorem on two-phase training.
+        - [Koltchinskii and Panchenko, 2002](https://arxiv.org/abs/math/0405343)
+        - [Mohri et al., 2018](https://cs.nyu.edu/~mohri/mlbook/), Theorem 9.2.
+    """
+    check_choice("constant", constant, ("4k", "paper"))
+    check_delta(delta)
+    margins = _vector("margins", margins)
+    num_samples = len(margins)
+    _check_numbers(margin, weight_norm, num_classes)
+    if (feature_norms is None) == (feature_norm_bound is None):
+        raise ValueError(
+            "Pass either `feature_norms` or `feature_norm_bound`. "
+            f"Received: feature_norms={feature_norms}, "
+            f"feature_norm_bound={feature_norm_bound}"
+        )
+    if chosen_after_training and margin > 0:
+        margin, down = grid.rounded_down(margin)
+        weight_norm, up = grid.rounded_up(weight_norm)
+        share = grid.share(delta, down, up)
+    else:
+        share = delta
+    if feature_norm_bound is not None:
+        if not feature_norm_bound >= 0:
+            raise ValueError(
+                "`feature_norm_bound` must not be negative. "
+                f"Received: feature_norm_bound={feature_norm_bound}"
+            )
+        # `C_sigma / sqrt(m)`, of which the sample's own form is below.
+        scale = feature_norm_bound / math.sqrt(num_samples)
+        confidence = hoeffding_slack(num_samples, share)
+    else:
+        norms = _vector("feature_norms", feature_norms)
+        if len(norms) != num_samples or not np.all(norms >= 0):
+            raise ValueError(
+                "`feature_norms` must hold a non-negative number for each of "
+                f"{num_samples} margins. Received: {len(norms)} numbers, the "
+                f"least {np.min(norms)}"
+            )
+        scale = float(np.linalg.norm(norms)) / num_samples
+        confidence = 3 * hoeffding_slack(num_samples, share / 2)
+    complexity = math.inf
+    if margin > 0 and math.isfinite(weight_norm):
+        complexity = _factor(constant, num_classes) * scale * weight_norm / margin
+    # Not `margins <= margin`, which is false of NaN.
+    error = float(np.mean(~(margins > margin)))
+    return Bound(
+        name=f"Data-independent bound of path weights ({constant})",
+        value=error + complexity + confidence,
+        empirical=error,
+        slack={"complexity": complexity, "confidence": confidence},
+        delta=delta,
+        num_samples=num_samples,
+        assumptions=_assumptions(
+            margin, weight_norm, feature_norm_bound, chosen_after_training
+        ),
+        reference="https://arxiv.org/abs/1710.05468, theorem on two-phase training",
+    )
+
+
+def certified_feature_norm(input_norm, hidden_units, *, bias=False):
+    """Bounds the norm of the path features of a dense network.
+
+    `||z(x)||**2 <= ||x||**2 prod_i h_i`, for `H` hidden layers of `h_i` units:
+    the number of paths from each input. Each bias starts paths of its own,
+    `sum_{l=1}^{H+1} prod_{i=l}^{H} h_i` in all.
+
+    Args:
+        input_norm: Non-negative float: no input is longer, by construction of
+            the data (pixels in [0, 1]), not by inspection of a sample.
+        hidden_units: Sequence of integers, `h_1, ..., h_H`.
+        bias: Whether every layer has a bias, the last one too.
+
+    Returns:
+        Float, a legal `feature_norm_bound`.
+
+    Example:
+
+    >>> certified_feature_norm(2.0, [4])
+    4.0
+
+    References:
+        - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
+    """
+    if not input_norm >= 0:
+        raise ValueError(
+            f"`input_norm` must not be negative. Received: input_norm={input_norm}"
+        )
+    paths = float(input_norm) ** 2
+    for units in (*hidden_units, 1):
+        paths = units * (paths + bool(bias))
+    return math.sqrt(paths)
+
+
+def _factor(constant, num_classes):
+    if num_classes == 1:
+        return 2
+    return 4 * num_classes if constant == "4k" else 2 * num_classes**2
+
+
+def _assumptions(margin, weight_norm, feature_norm_bound, chosen_after_training):
+    found = [
+        IID,
+        Assumption(
+            "gates, preprocessing and hyper-parameters do not depend on the sample"
+        ),
+        Assumption(
+            f"the path weights of each class have a norm of at most {weight_norm:g}"
+        ),
+        Assumption.of("the margin is positive", margin > 0),
+    ]
+    if feature_norm_bound is not None:
+        found.append(
+            Assumption(
+                "the path features of every possible input have a norm of at most "
+                f"{feature_norm_bound:g}, by construction"
+            )
+        )
+    if chosen_after_training:
+        text = "margin and norm lie on a grid fixed in advance, which is paid for"
+        found.append(Assumption(text, "checked"))
+    else:
+        found.append(Assumption("margin and norm were fixed before the sample"))
+    return tuple(found)
+
+
+def _vector(name, values):
+    values = np.asarray(values, dtype="float64")
+    if values.ndim != 1 or not values.size:
+        raise ValueError(
+            f"`{name}` must have shape (samples,), with at least one sample. "
+            f"Received: {name}.shape={values.shape}"
+        )
+    return values
+
+
+def _check_numbers(margin, weight_norm, num_classes):
+    if not margin < math.inf or not weight_norm >= 0:
+        raise ValueError(
+            "`margin` must be finite, and `weight_norm` not negative. "
+            f"Received: margin={margin}, weight_norm={weight_norm}"
+        )
+    if not num_classes >= 1:
+        raise ValueError(
+            "`num_classes` must be a positive integer. "
+            f"Received: num_classes={num_classes}"
+        )

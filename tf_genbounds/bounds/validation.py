@@ -1,0 +1,164 @@
+"""What a validation error says about the risk, after model selection."""
+
+import math
+
+from tf_genbounds.bounds.bound import Bound
+from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.concentration import IID
+from tf_genbounds.bounds.concentration import bernstein_slack
+from tf_genbounds.bounds.concentration import check_loss
+from tf_genbounds.bounds.concentration import hoeffding_slack
+from tf_genbounds.bounds.concentration import klinv
+from tf_genbounds.bounds.concentration import log_count
+from tf_genbounds.checks import check_choice
+
+_BERNSTEIN = {"paper": "standard", "exact_root": "exact_root"}
+FORMS = ("kl", "fixed_point", "hoeffding", *_BERNSTEIN)
+
+
+def validation_bound(
+    validation_error,
+    *,
+    num_samples,
+    num_models=1,
+    delta=0.05,
+    form="kl",
+    variance=None,
+    largest=None,
+    adaptive=False,
+):
+    """Bounds the risk of a model by its error on validation data.
+
+    With probability at least `1 - delta`, for all of `N` models at once that
+    were chosen without the validation sample, with `L = ln N + ln(1 / delta)`:
+
+    - `form="kl"`: `R <= klinv(Rhat, L / m)`. The tightest.
+    - `form="fixed_point"`: The largest `R` in `[Rhat, 1]` with
+      `R <= Rhat + 2 L / (3 m) + sqrt(2 R (1 - R) L / m)`: Bernstein's
+      inequality with the variance that `R` itself allows.
+    - `form="hoeffding"`: `R <= Rhat + sqrt(L / (2 m))`
+    - `form="paper"`: `R <= Rhat + 2 C L / (3 m) + sqrt(2 g2 L / m)`
+    - `form="exact_root"`: the root that the former rounds up,
+      `R <= Rhat + C L / (3 m) + sqrt((C L / (3 m))**2 + 2 g2 L / m)`
+
+    Assumes losses in [0, 1], such as the 0-1 loss. Neither the size of the
+    network nor the way it was trained enters. Choose the form before you see
+    the error: the smallest of several bounds is one only if they share `delta`.
+
+    Args:
+        validation_error: Float in [0, 1], `Rhat`, of the model in question.
+        num_samples: Integer, `m`, the size of the validation sample.
+        num_models: Number, `N`, of the models that were or could have been
+            compared on this sample: of every epoch that was planned, and of
+            every setting. Defaults to `1`: an untouched test set.
+        delta: Float in (0, 1). Defaults to `0.05`.
+        form: One of the above. Defaults to `"kl"`.
+        variance: Float, `g2`, for the last two forms: at least the variance of
+            the loss under the distribution. Never one measured on the
+            sample. Defaults to 1/4, which no loss in [0, 1] exceeds.
+        largest: Float, `C`, for the last two forms: `R` minus the loss is never
+            larger. Defaults to 1.
+        adaptive: Whether validation results steered the training itself (a
+            learning rate that drops on a plateau, a search that proposes the
+            next setting). Then `N` counts all the models that any outcome could
+            have led to: the bound is refused.
+
+    Returns:
+        `Bound`.
+
+    Raises:
+        ValueError: If a number is out of range, `adaptive` is true, or
+            `variance` or `largest` belongs to another form.
+
+    Example:
+
+    A billion models, compared on 10,000 examples:
+
+    >>> bound = validation_bound(
+    ...     0.05, num_samples=10000, num_models=10**9, delta=0.1
+    ... )
+    >>> round(bound.value, 4)
+    0.0662
+
+    References:
+        - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468),
+          proposition on the validation error.
+    """
+    check_choice("form", form, FORMS)
+    check_loss("validation_error", validation_error)
+    if adaptive:
+        raise ValueError(
+            "Where validation results steered the training, `num_models` would "
+            "have to count the models of all possible outcomes. Use a test set "
+            f"that was not touched. Received: adaptive={adaptive}"
+        )
+    for name, value in {"variance": variance, "largest": largest}.items():
+        if value is not None and form not in _BERNSTEIN:
+            raise ValueError(
+                f"`{name}` belongs to the forms {list(_BERNSTEIN)}, not to "
+                f'"{form}". Received: {name}={value}'
+            )
+    nats = log_count("num_models", num_models)
+    # Checks `num_samples` and `delta` for every form.
+    deviation = hoeffding_slack(num_samples, delta, log_count=nats)
+    rate = (nats + math.log(1 / delta)) / num_samples
+    assumptions = [
+        IID,
+        Assumption("no model depends on the validation sample"),
+        Assumption(
+            f"at most {num_models:,} models could have been compared on it"
+        ),
+        Assumption("each loss lies in [0, 1]"),
+    ]
+    if form == "kl":
+        value = klinv(validation_error, rate)
+        slack = {"inverse kl": value - validation_error}
+    elif form == "fixed_point":
+        value = _fixed_point(validation_error + 2 * rate / 3, 2 * rate)
+        slack = {"fixed point": value - validation_error}
+    elif form == "hoeffding":
+        value = validation_error + deviation
+        slack = {"deviation": deviation}
+    else:
+        if variance is not None:
+            assumptions.append(
+                Assumption(
+                    f"the variance of the loss is at most {variance:g}, by "
+                    "knowledge from outside the sample"
+                )
+            )
+        if largest is not None:
+            assumptions.append(
+                Assumption(f"the risk exceeds no loss by more than {largest:g}")
+            )
+        options = dict(
+            variance=0.25 if variance is None else variance,
+            largest=1.0 if largest is None else largest,
+            log_count=nats,
+            form=_BERNSTEIN[form],
+        )
+        total = bernstein_slack(num_samples, delta, **options)
+        spread = bernstein_slack(num_samples, delta, **{**options, "largest": 0.0})
+        value = validation_error + total
+        slack = {"range": total - spread, "variance": spread}
+    return Bound(
+        name=f"Validation bound ({form})",
+        value=float(value),
+        empirical=float(validation_error),
+        slack={name: float(part) for name, part in slack.items()},
+        delta=delta,
+        num_samples=num_samples,
+        assumptions=tuple(assumptions),
+        reference="https://arxiv.org/abs/1710.05468, proposition on the "
+        "validation error",
+        quantity="the risk",
+    )
+
+
+def _fixed_point(offset, rate):
+    """The largest `R <= 1` with `R <= offset + sqrt(rate * R * (1 - R))`."""
+    if offset >= 1:
+        return 1.0
+    # The larger root of (1 + rate) R**2 - (2 offset + rate) R + offset**2.
+    root = math.sqrt(rate**2 + 4 * rate * offset * (1 - offset))
+    return min(1.0, (2 * offset + rate + root) / (2 * (1 + rate)))
