@@ -108,6 +108,18 @@ def subclassed():
     return randomize(model)
 
 
+def two_outputs():
+    """A dict of outputs, one with a softmax."""
+    inputs = keras.Input((6,))
+    return keras.Model(
+        inputs,
+        {
+            "main": layers.Dense(3, name="main")(inputs),
+            "head": layers.Dense(2, "softmax", name="head")(inputs),
+        },
+    )
+
+
 def random_architecture(seed):
     """A network of random depth, widths, strides, paddings, skips and biases.
 

@@ -8,7 +8,7 @@ import dataclasses
 
 import keras
 
-from tf_genbounds import backend, taps
+from tf_genbounds import backend
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,153 @@
+"""What the commands of the command line do.
+
+TensorFlow is imported inside them, so that `--help` is quick.
+"""
+
+import re
+
+
+def demo(arguments):
+    """Trains on digits with DARC1 and without."""
+    from rich.console import Console
+
+    from tf_genbounds import demo as demonstration
+    from tf_genbounds.report.text import rich_table
+    from tf_genbounds.report.writing import output_folder
+
+    with output_folder(arguments.out) as folder:
+        result = demonstration.run(
+            epochs=arguments.epochs,
+            seed=arguments.seed,
+            console=Console(stderr=True),
+        )
+        for name, model in result.models.items():
+            model.save(folder / name)
+        _write(result.report, folder)
+        names = sorted(file.name for file in folder.iterdir())
+    if arguments.json:
+        print(result.report.to_json())
+        return
+    Console().print(rich_table(demonstration.summary(result)))
+    print(demonstration.conclusion(result))
+    print(f"\nWritten to {arguments.out}: {', '.join(names)}")
+
+
+def report(arguments):
+    """Reports on a saved model."""
+    from tf_genbounds.data import load
+    from tf_genbounds.report import report as make
+    from tf_genbounds.report.writing import output_folder
+
+    model = _load_model(arguments.model)
+    train = load(arguments.data, arguments.split_train)
+    validation = None
+    if arguments.split_validation != "none":
+        validation = load(arguments.data, arguments.split_validation)
+    with output_folder(arguments.out) as folder:
+        result = make(
+            model,
+            train,
+            validation,
+            num_samples=arguments.num_samples,
+            interlayer_samples=arguments.interlayer_samples,
+        )
+        _write(result, folder)
+    print(result.to_json() if arguments.json else result.to_text())
+
+
+def measure(arguments):
+    """Measures a saved model."""
+    from rich.console import Console
+
+    from tf_genbounds.data import load
+    from tf_genbounds.measure import measure as take
+    from tf_genbounds.report.between import effective_parameters
+    from tf_genbounds.report.quantities import INTERLAYER, QUANTITIES
+    from tf_genbounds.report.table import layers_table
+    from tf_genbounds.report.text import rich_table
+
+    model = _load_model(arguments.model)
+    result = take(
+        model,
+        load(arguments.data, arguments.split),
+        quantities=arguments.quantities,
+        num_samples=arguments.num_samples,
+        seed=arguments.seed,
+        verbose=0,
+    )
+    if arguments.out:
+        result.to_json(arguments.out)
+    if arguments.json:
+        print(result.to_json())
+        return
+    parts = [(model.name, result)]
+    console = Console(highlight=False)
+    console.print(f"{model.name}, {result.num_samples} samples of {arguments.data}")
+    for table in (
+        layers_table("Layers", parts, QUANTITIES),
+        layers_table("Between the layers", parts, INTERLAYER),
+        effective_parameters("Effective parameters (not a bound)", parts),
+    ):
+        if table.rows and len(table.headings) > 2:
+            console.print(f"\n{table.title}")
+            console.print(rich_table(table))
+    for name, reason in result.unsupported.items():
+        console.print(f"Not measured: {name}: {reason}", markup=False)
+    for note in result.notes:
+        console.print(f"- {note}", markup=False)
+
+
+def experiment(arguments):
+    """Runs a study on a saved model."""
+    from tf_genbounds import experiments
+    from tf_genbounds.checks import check_choice
+    from tf_genbounds.data import load
+    from tf_genbounds.report.plots import save_svg
+    from tf_genbounds.report.writing import output_folder
+
+    check_choice(
+        "NAME", arguments.name, ("noise_attenuation", "noise_stability")
+    )
+    study = getattr(experiments, arguments.name)
+    model = _load_model(arguments.model)
+    x, _ = load(arguments.data, arguments.split)
+    with output_folder(arguments.out) as folder:
+        result = study(
+            model, x, num_samples=arguments.num_samples, seed=arguments.seed
+        )
+        path = folder / f"{arguments.name}.json"
+        path.write_text(result.to_json(), encoding="utf-8")
+        save_svg(result.plot(), folder / f"{arguments.name}.svg")
+        names = sorted(file.name for file in folder.iterdir())
+    if arguments.json:
+        print(result.to_json())
+    else:
+        print(f"Written to {arguments.out}: {', '.join(names)}")
+
+
+def _load_model(path):
+    import keras
+
+    # For their side effect: a model may contain what they register.
+    import tf_genbounds.layers
+    import tf_genbounds.losses
+    import tf_genbounds.monitor
+    import tf_genbounds.regularizers  # noqa: F401
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras lets through whatever the file causes.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # Far down, when a class is neither Keras' own nor ours.
+        unknown = re.search("Could not locate [a-z]+ '[^']*'[.]", str(error))
+        reason = unknown.group() if unknown else lines[0]
+        raise ValueError(
+            f"This file cannot be loaded as a Keras model: {reason} "
+            f"Received: model={path!r}"
+        ) from None
+
+
+def _write(report, folder):
+    report.to_html(folder / "report.html")
+    report.to_json(folder / "report.json")
+    (folder / "report.md").write_text(report.to_markdown(), encoding="utf-8")
