@@ -101,7 +101,8 @@ def test_the_summary_has_a_row_for_each_number(result):
         "DARC1 penalty on the training data",
     ]
     assert "Layer cushion of conv1" in names and "Stable rank of logits" in names
-    assert len(names) == 4 + 2 * 4
+    assert "Interlayer cushion of hidden" in names
+    assert len(names) == 4 + 2 * 4 + 3  # The last layer has none after it.
 
 
 @pytest.mark.parametrize(

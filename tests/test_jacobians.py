@@ -66,6 +66,7 @@ def test_vectors_of_the_theory():
     assert first.unclipped_interlayer_cushion == pytest.approx(0.83205029)
     assert first.minimal_interlayer_cushion == pytest.approx(1 / np.sqrt(2))
     assert last.minimal_interlayer_cushion == 1
+    assert result.interlayer_cushion["layer_1", "layer_1"] == 2**-0.5
     assert last.unclipped_interlayer_cushion is None
 
 
@@ -181,6 +182,7 @@ def test_orthogonal_kernels_pass_everything_on():
     orthogonal = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
     model = multilayer([5, 5, 5, 5], [orthogonal] * 3, activation=None)
     result = measured(model, np.eye(5, dtype="float32"), exact=True)
+    assert len(result.interlayer_cushion) == 6
     for cushion in result.interlayer_cushion.values():
         assert cushion == pytest.approx(1 / np.sqrt(5), rel=1e-5)
 
@@ -216,7 +218,7 @@ def test_dead_network_has_no_interlayer_constraint():
     kernel, bias = model.layers[0].get_weights()
     model.layers[0].set_weights([kernel, bias - 1000])
     # J = 0: nothing is asked of the cushion.
-    assert measured(model, x).interlayer_cushion == {("first", "second"): np.inf}
+    assert measured(model, x).interlayer_cushion["first", "second"] == np.inf
 
 
 def test_spread_of_a_network_that_reads_one_pixel():

@@ -55,8 +55,13 @@ class Measurements:
 
     @property
     def interlayer_cushion(self):
-        """Interlayer cushions, by `(i, j)`."""
-        return {k: pair.interlayer_cushion for k, pair in self.pairs.items()}
+        """Interlayer cushions, by `(i, j)`; from a layer to itself, too."""
+        found = {k: pair.interlayer_cushion for k, pair in self.pairs.items()}
+        for name, layer in self.layers.items():
+            if layer.minimal_interlayer_cushion is not None:
+                # `J^{i,i}` is the identity.
+                found[name, name] = layer.num_channels**-0.5
+        return found
 
     def distribution(self, quantity, layer):
         """Returns the per-sample values of a quantity at one layer.

@@ -263,7 +263,7 @@ def frobenius_norm(target, matrix="kernel"):
     if check_matrix(target, matrix) == "array":
         return _root_sum(ops.square, as_matrices(target), (-2, -1))
     if matrix == "kernel":
-        return _root_sum(ops.square, target.kernel)
+        return root_of_squares(target.kernel)
     known(target.input_shape)
     return _compiled_frobenius_norm(target.structure)(target.kernel)
 
@@ -300,6 +300,25 @@ def _compiled_frobenius_norm(structure):
         return _root_sum(squares, kernel)
 
     return backend.jit(norm)
+
+
+def root_of_squares(kernel):
+    """The Frobenius norm of an array, in one pass that only reads.
+
+    Where the squares leave the range of float32, another pass scales first.
+    """
+    flat = ops.reshape(kernel, (1, -1))
+    energy = ops.matmul(flat, ops.transpose(flat))[0, 0]
+    return ops.cond(
+        in_range(energy),
+        lambda: ops.sqrt(energy),
+        lambda: _root_sum(ops.square, kernel),
+    )
+
+
+def in_range(energy):
+    """Whether a sum of squares is far from where float32 ends; not of NaN."""
+    return ops.logical_and(energy > 1e-24, energy < 1e24)
 
 
 def _root_sum(squares, kernel, axis=None):

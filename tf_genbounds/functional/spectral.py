@@ -18,6 +18,8 @@ from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.operators import as_matrices
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
+from tf_genbounds.functional.operators import in_range
+from tf_genbounds.functional.operators import root_of_squares
 from tf_genbounds.functional.power_iteration import loop
 from tf_genbounds.functional.power_iteration import step
 from tf_genbounds.functional.structures import Contraction
@@ -243,15 +245,14 @@ def _compiled(structure, of_operator, single_step):
     """
     iterate = step if single_step else loop
 
-    def solve(kernel, start, tolerance, max_iterations):
+    def scaled(kernel, start, tolerance, max_iterations):
+        """Scales the kernel to one, and iterates."""
         if of_operator and isinstance(structure, Convolution):
             kernel, largest = _scaled_to_one(kernel, axis=None)
             gram = _gram_of_operator(LinearOperator(structure, kernel))
             block = ops.reshape(start, (start.shape[0], -1))
         else:
-            if structure is not None:
-                kernel = LinearOperator(structure, kernel).kernel_matrix()
-            kernel, largest = _scaled_to_one(kernel, axis=(-2, -1))
+            kernel, largest = _scaled_to_one(matrices(kernel), axis=(-2, -1))
             gram, block = _gram_of_matrices(kernel), start
         value, residual, block, iterations = iterate(
             gram, block, tolerance, max_iterations
@@ -259,7 +260,41 @@ def _compiled(structure, of_operator, single_step):
         # A block orthogonal to every row of the matrix has found nothing.
         lost = ops.logical_and(value == 0, largest > 0)
         residual = ops.where(lost, float("inf"), residual)
-        value = largest * value
+        return largest * value, residual, block, iterations
+
+    def matrices(kernel):
+        if structure is None:
+            return kernel
+        view = structure.view(kernel)
+        if view is None:
+            return LinearOperator(structure, kernel).kernel_matrix()
+        return view
+
+    def as_it_is(kernel, start, norm):
+        """Makes a step that only reads the kernel: the images are scaled."""
+        if of_operator and isinstance(structure, Convolution):
+            gram = _gram_of_operator(LinearOperator(structure, kernel))
+            block = ops.reshape(start, (start.shape[0], -1))
+        else:
+            gram, block = _gram_of_matrices(matrices(kernel)), start
+        value, residual, block, iterations = step(
+            lambda block: gram(block / norm) / norm, block
+        )
+        residual = ops.where(value == 0, float("inf"), residual)
+        return norm * value, residual, block, iterations
+
+    def solve(kernel, start, tolerance, max_iterations):
+        if single_step and structure is not None:
+            norm = root_of_squares(kernel)
+            value, residual, block, iterations = ops.cond(
+                in_range(ops.square(norm)),
+                lambda: as_it_is(kernel, start, norm),
+                lambda: scaled(kernel, start, tolerance, max_iterations),
+            )
+        else:
+            value, residual, block, iterations = scaled(
+                kernel, start, tolerance, max_iterations
+            )
         if structure is not None:
             value, residual = ops.max(value), ops.max(residual)
         if of_operator and isinstance(structure, Contraction):

@@ -77,6 +77,16 @@ class Contraction:
             [math.prod(size[c] for c in group) for group in (shared, rows, columns)],
         )
 
+    def view(self, kernel):
+        """The kernel's only block or its transpose, without a copy, or None."""
+        inputs, indices, outputs = self._indices()
+        rows = [c for c in indices if c not in inputs]
+        columns = [c for c in indices if c not in outputs]
+        if [*columns, *rows] != list(indices):
+            return None
+        size = math.prod(kernel.shape[: len(columns)])
+        return ops.reshape(kernel, (1, size, -1))
+
     def rescale(self, kernel, scale):
         _, indices, outputs = self._indices()
         axis = indices.find(outputs[-1])
@@ -163,6 +173,12 @@ class Convolution:
         shape = (*taps, channels, self.groups, filters // self.groups)
         return ops.moveaxis(ops.reshape(kernel, shape), -3, -1)
 
+    def view(self, kernel):
+        """The kernel's only block or its transpose, without a copy, or None."""
+        if self.groups > 1:
+            return None
+        return ops.reshape(kernel, (1, -1, kernel.shape[-1]))
+
     def rescale(self, kernel, scale):
         _check_scale(scale, kernel.shape[-1:])
         return kernel * scale
@@ -224,6 +240,9 @@ class DepthwiseConvolution(Convolution):
 
     def taps(self, kernel):
         return ops.expand_dims(kernel, -1)
+
+    def view(self, kernel):
+        return None  # A block for each channel.
 
     def rescale(self, kernel, scale):
         shape = kernel.shape[-2:]

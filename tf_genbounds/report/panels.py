@@ -162,7 +162,7 @@ def _interlayer_cushions(runs):
     return [
         histogram_panel(
             f"Interlayer cushion, {layer}",
-            "interlayer cushion, least of the later layers",
+            "interlayer cushion",
             [
                 (i, (label, measured.distributions[quantity, layer]))
                 for i, (label, measured) in enumerate(found)
