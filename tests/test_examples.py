@@ -24,7 +24,14 @@ def test_every_example_is_run():
     assert {path.name for path in FOLDER.glob("*.py")} == set(OPTIONS)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # It compiles the Jacobians of three networks.
+        pytest.param("noise_stability_vgg.py", marks=pytest.mark.slow),
+        "random_labels.py",
+    ],
+)
 def test_example(name, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name, *OPTIONS[name]])
