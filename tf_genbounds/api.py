@@ -9,6 +9,7 @@ from tf_genbounds import layers
 from tf_genbounds import losses
 from tf_genbounds import metrics
 from tf_genbounds import regularizers
+from tf_genbounds import two_phase
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import LayerMeasurements
 from tf_genbounds.measurements import Measurements
@@ -32,4 +33,5 @@ __all__ = [
     "metrics",
     "regularizers",
     "report",
+    "two_phase",
 ]

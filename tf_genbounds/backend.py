@@ -158,6 +158,13 @@ def values(variables):
     return [keras.ops.convert_to_tensor(v.value) for v in variables]
 
 
+def scope(model):
+    """The scope in which variables go where those of `model` are."""
+    if name == "tensorflow":
+        return model.distribute_strategy.scope()
+    return contextlib.nullcontext()
+
+
 def num_replicas():
     """Number of replicas that a `tf.distribute` strategy keeps in sync."""
     if name == "tensorflow":

@@ -106,8 +106,8 @@ def run(model, values, x, perturb=None, slice_pooling=False):
     calls = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(backend.stateless(model.variables, values))
+        stack.enter_context(in_float32(model))
         for operation in (model, *operations(model)):
-            stack.enter_context(_float32(operation))
             if slice_pooling and is_max_pooling(operation):
                 pool = functools.partial(max_pool, operation)
                 stack.enter_context(_replaced(operation, "call", pool))
@@ -115,6 +115,15 @@ def run(model, values, x, perturb=None, slice_pooling=False):
                 stack.enter_context(_watch(operation, calls, perturb or {}))
         output = model(x, training=False)
     return output, calls
+
+
+@contextlib.contextmanager
+def in_float32(model):
+    """Lets every layer of a model compute in float32."""
+    with contextlib.ExitStack() as stack:
+        for operation in (model, *operations(model)):
+            stack.enter_context(_float32(operation))
+        yield
 
 
 @contextlib.contextmanager

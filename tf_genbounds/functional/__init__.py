@@ -14,6 +14,10 @@ from tf_genbounds.functional.noise_stability import layer_cushion
 from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.operators import linear_operator
+from tf_genbounds.functional.paths import path_count
+from tf_genbounds.functional.paths import path_feature_norms
+from tf_genbounds.functional.paths import path_gram_matrix
+from tf_genbounds.functional.paths import path_weight_norms
 from tf_genbounds.functional.spectral import spectral_norm
 from tf_genbounds.functional.spectral import stable_rank
 
@@ -31,6 +35,10 @@ __all__ = [
     "margin_loss",
     "margins",
     "noise_sensitivity",
+    "path_count",
+    "path_feature_norms",
+    "path_gram_matrix",
+    "path_weight_norms",
     "ramp_loss",
     "spectral_norm",
     "stable_rank",
