@@ -42,7 +42,7 @@ class Gate(_Gated):
     Example:
 
     >>> x, gate = np.array([[1.0, 2.0]]), np.array([[-3.0, 0.5]])
-    >>> Gate()([x, gate]).numpy()
+    >>> keras.ops.convert_to_numpy(Gate()([x, gate]))
     array([[0., 2.]])
 
     References:
@@ -107,8 +107,9 @@ class PReLUGate(Gate):
     >>> layer = PReLUGate()
     >>> layer.build([(None, 2), (None, 2)])
     >>> layer.set_weights([np.array([0.5, 0.25])])
-    >>> layer([np.array([[8.0, 8.0]]), np.array([[-1.0, 1.0]])]).numpy()
-    array([[4., 8.]], dtype=float32)
+    >>> x, gate = np.array([[8.0, 8.0]]), np.array([[-1.0, 1.0]])
+    >>> keras.ops.convert_to_numpy(layer([x, gate]))
+    array([[4., 8.]])
     """
 
     def __init__(self, shared_axes=None, **kwargs):
@@ -152,7 +153,8 @@ class MaxPoolingGate(_Gated):
     Example:
 
     >>> x, gate = np.array([[[1.0], [2.0]]]), np.array([[[5.0], [4.0]]])
-    >>> MaxPoolingGate((2,), (2,), "valid", "channels_last")([x, gate]).numpy()
+    >>> layer = MaxPoolingGate((2,), (2,), "valid", "channels_last")
+    >>> keras.ops.convert_to_numpy(layer([x, gate]))
     array([[[1.]]])
 
     References:
@@ -256,7 +258,8 @@ class GlobalMaxPoolingGate(_Gated):
     Example:
 
     >>> x, gate = np.array([[[1.0], [2.0]]]), np.array([[[5.0], [4.0]]])
-    >>> GlobalMaxPoolingGate("channels_last")([x, gate]).numpy()
+    >>> layer = GlobalMaxPoolingGate("channels_last")
+    >>> keras.ops.convert_to_numpy(layer([x, gate]))
     array([[1.]])
     """
 

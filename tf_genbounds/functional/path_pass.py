@@ -38,14 +38,14 @@ MODES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Total:
-    """Sums over the paths to each unit: `value * exp(log)`, and a bias.
+    """Sums over the paths to each unit: `value * 2**exponent`, and a bias.
 
     The bias, with its sign, is kept apart until it is known that no batch
     normalization follows, into which it is folded.
     """
 
     value: Any
-    log: Any  # Shape (batch,).
+    exponent: Any  # Whole numbers in float32, of shape (batch,).
     bias: Any = None
 
 
@@ -64,7 +64,7 @@ def path_pass(model, mode, output):
         A function of `(values, x)`: tensors for `model.variables`, and a batch
         of inputs; in mode `gram` a pair of batches, else in the last three
         modes nothing. It returns tensors `value`, of shape `(batch, outputs)`,
-        and `log`, of shape `(batch,)`: the sums are `value * exp(log)`.
+        and `exponent`, of shape `(batch,)`: the sums are `value * 2**exponent`.
     """
     functional = graph(model)
     if not 0 <= output < len(functional.outputs):
@@ -72,7 +72,7 @@ def path_pass(model, mode, output):
             f"`output` must lie in [0, {len(functional.outputs)}). "
             f"Received: output={output}"
         )
-    on_path = _path_operations(functional.outputs[output])
+    on_path = path_operations(functional.outputs[output : output + 1])
     recursion = _Pass(mode)
 
     def operation_fn(operation):
@@ -87,14 +87,14 @@ def path_pass(model, mode, output):
             inputs = recursion.inputs(functional, x)
             found = functional._run_through_graph(inputs, operation_fn)
             total = recursion.commit(keras.tree.flatten(found)[output])
-        return ops.reshape(total.value, (ops.shape(total.log)[0], -1)), total.log
+        return ops.reshape(total.value, (ops.shape(total.exponent)[0], -1)), total.exponent
 
     return backend.jit(run)
 
 
-def _path_operations(output):
-    """Returns the operations behind `output`, gate branch left out."""
-    found, queue = {}, [output]
+def path_operations(outputs):
+    """Returns the operations behind `outputs`, gate branch left out."""
+    found, queue = {}, list(outputs)
     while queue:
         history = queue.pop()._keras_history
         operation = history.operation
@@ -189,7 +189,7 @@ class _Pass:
             if not layer.has_offset:
                 return total
             return _plus(total, ops.ones_like(total.value))
-        total = _normal(total.value * self._both(layer.slope(gate)), total.log)
+        total = _normal(total.value * self._both(layer.slope(gate)), total.exponent)
         if not layer.has_offset:
             return total
         return _plus(total, self._both(layer.offset(gate)))
@@ -210,9 +210,9 @@ class _Pass:
                 value = functools.reduce(
                     ops.add, pooling.slices(layer, total.value, 0.0)
                 )
-            return _normal(value, total.log)
+            return _normal(value, total.exponent)
         if not self._in_pairs:
-            return _Total(layer([total.value, gate]), total.log)
+            return _Total(layer([total.value, gate]), total.exponent)
         left, right = ops.split(gate, 2)
         # A path is on for both examples only where both take the same unit.
         size = math.prod(left.shape[1:])
@@ -220,7 +220,7 @@ class _Pass:
         place = ops.broadcast_to(place, ops.shape(left))
         same = ops.equal(layer([place, left]), layer([place, right]))
         chosen = layer([total.value, left])
-        return _normal(ops.where(same, chosen, 0.0), total.log)
+        return _normal(ops.where(same, chosen, 0.0), total.exponent)
 
     def _linear(self, layer, total):
         bias = getattr(layer, "bias", None)
@@ -235,7 +235,7 @@ class _Pass:
                 shaped = ops.reshape(shaped, (-1, *[1] * (len(total.value.shape) - 2)))
         with keras.StatelessScope(state_mapping=weights):
             value = layer.call(total.value)
-        return dataclasses.replace(_normal(value, total.log), bias=shaped)
+        return dataclasses.replace(_normal(value, total.exponent), bias=shaped)
 
     def _batch_norm(self, layer, total):
         mean, variance, gamma, beta = (
@@ -253,27 +253,27 @@ class _Pass:
         if total.bias is not None:
             shift = shift + scale * total.bias
         value = total.value * self.weight(scale)
-        return dataclasses.replace(_normal(value, total.log), bias=shift)
+        return dataclasses.replace(_normal(value, total.exponent), bias=shift)
 
     def _average_pooling(self, operation, total):
         count = pooling.window_sizes(operation, total.value.shape)
         value = operation(total.value) * count * self.weight(1 / count)
-        return _normal(value, total.log)
+        return _normal(value, total.exponent)
 
     def _mean(self, operation, total):
         value = operation(total.value)
         count = math.prod(total.value.shape[1:]) / math.prod(value.shape[1:])
         return _normal(
-            value * count * self.weight(ops.convert_to_tensor(1 / count)), total.log
+            value * count * self.weight(ops.convert_to_tensor(1 / count)), total.exponent
         )
 
     def _merge(self, operation, *args):
         items = keras.tree.flatten(args)
-        values, log = _aligned([item for item in items if _is_total(item)])
+        values, exponent = _aligned([item for item in items if _is_total(item)])
         value = functools.reduce(ops.add, values)
         if isinstance(operation, keras.layers.Average):
             value = value * self.weight(ops.convert_to_tensor(1 / len(values)))
-        total = _normal(value, log)
+        total = _normal(value, exponent)
         for item in items:
             if not _is_total(item):  # A constant is a bias.
                 total = _plus(total, self.weight(ops.cast(item, "float32")))
@@ -296,54 +296,61 @@ class _Pass:
 
     def _times(self, total, constant):
         constant = self.weight(ops.cast(constant, "float32"))
-        return _normal(total.value * constant, total.log)
+        return _normal(total.value * constant, total.exponent)
 
     def _rearrangement(self, operation, *args, **kwargs):
         totals = [item for item in keras.tree.flatten(args) if _is_total(item)]
-        values, log = _aligned(totals)
+        values, exponent = _aligned(totals)
         aligned = dict(zip(map(id, totals), values, strict=True))
         args = keras.tree.map_structure(
             lambda item: aligned[id(item)] if _is_total(item) else item, args
         )
-        return _normal(operation(*args, **kwargs), log)
+        return _normal(operation(*args, **kwargs), exponent)
 
 
 def _is_total(item):
     return isinstance(item, _Total)
 
 
-def _normal(value, log):
-    """Scales each example's array to a largest entry of 1."""
+def _normal(value, exponent):
+    """Scales each example's array to a largest entry from 1 to 2."""
     axes = tuple(range(1, len(value.shape)))
     largest = ops.max(ops.abs(value), axis=axes, keepdims=True)
-    largest = ops.where(largest > 0, largest, 1.0)
-    return _Total(value / largest, log + ops.reshape(ops.log(largest), (-1,)))
+    shift = ops.floor(ops.log2(ops.where(largest > 0, largest, 1.0)))
+    return _Total(_scaled(value, -shift), exponent + ops.reshape(shift, (-1,)))
+
+
+def _scaled(value, exponent):
+    # Exact, other than a product with a power or an exponential.
+    return ops.ldexp(value, ops.cast(exponent, "int32"))
 
 
 def _product(a, b):
     """`a * b`, of which no product leaves the range of float32."""
     a, b = (_normal(t, ops.zeros(ops.shape(t)[:1])) for t in (a, b))
-    return _normal(a.value * b.value, a.log + b.log)
+    return _normal(a.value * b.value, a.exponent + b.exponent)
 
 
 def _plus(total, array):
     """Adds an array that is not scaled."""
     one = _normal(
-        ops.broadcast_to(array, ops.shape(total.value)), ops.zeros_like(total.log)
+        ops.broadcast_to(array, ops.shape(total.value)),
+        ops.zeros_like(total.exponent),
     )
-    values, log = _aligned([total, one])
-    return _normal(values[0] + values[1], log)
+    values, exponent = _aligned([total, one])
+    return _normal(values[0] + values[1], exponent)
 
 
 def _aligned(totals):
     """Returns the values of several sums on one scale, and that scale."""
-    log = functools.reduce(ops.maximum, (total.log for total in totals))
+    exponent = functools.reduce(ops.maximum, (total.exponent for total in totals))
     values = []
     for total in totals:
         shape = (-1, *[1] * (len(total.value.shape) - 1))
-        values.append(total.value * ops.reshape(ops.exp(total.log - log), shape))
-    return values, log
-
+        change = ops.reshape(total.exponent - exponent, shape)
+        # Below that nothing of a float32 is left.
+        values.append(_scaled(total.value, ops.maximum(change, -150.0)))
+    return values, exponent
 
 
 def _global_sum(layer, x, shape):

@@ -1,0 +1,139 @@
+"""The two parts of the data, and batches in an order that a seed decides."""
+
+import dataclasses
+import hashlib
+
+import keras
+import numpy as np
+
+_SPLIT, _ORDER = 0, 1  # What a seed is for: two streams of random numbers.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PhaseData:
+    """Which samples each phase sees: the split, fixed before training.
+
+    Attributes:
+        standard: Sorted integer array, indices of the first phase's samples.
+        freeze: Sorted integer array, indices of the second phase's samples.
+        seed: The seed that decided.
+        digest: Hexadecimal hash of the data, to recognize it.
+    """
+
+    standard: np.ndarray
+    freeze: np.ndarray
+    seed: int
+    digest: str
+
+    @classmethod
+    def of(cls, data, standard_fraction, seed):
+        """Splits data by the seed alone, whatever inputs and labels are."""
+        length = len(keras.tree.flatten(data)[0])
+        count = round(standard_fraction * length)
+        order = np.random.default_rng([seed, _SPLIT]).permutation(length)
+        digest = hashlib.blake2b(digest_size=16)
+        for array in keras.tree.flatten(data):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return cls(
+            np.sort(order[:count]), np.sort(order[count:]), seed, digest.hexdigest()
+        )
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of some samples, in an order of their own in each epoch.
+
+    The order depends on the seed and the number of the epoch alone, so that a
+    run which starts again in the middle goes on as it would have.
+    """
+
+    def __init__(self, data, indices, batch_size, *, seed, epoch, shuffle):
+        super().__init__()
+        self._data = data
+        self._indices = indices
+        self._batch_size = batch_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._epoch = epoch
+        self._order = self._next_order()
+
+    @property
+    def num_batches(self):
+        return -(-len(self._indices) // self._batch_size)
+
+    def __getitem__(self, index):
+        start = index * self._batch_size
+        return take(self._data, self._order[start : start + self._batch_size])
+
+    def on_epoch_end(self):
+        self._epoch += 1
+        self._order = self._next_order()
+
+    def _next_order(self):
+        if not self._shuffle:
+            return self._indices
+        seed = [self._seed, _ORDER, self._epoch]
+        return np.random.default_rng(seed).permutation(self._indices)
+
+
+def take(data, indices):
+    """Takes samples out of a nest of arrays."""
+    return keras.tree.map_structure(lambda array: array[indices], data)
+
+
+def read(data, batch_size=None):
+    """Turns data into arrays.
+
+    A dataset is read once. A sample could otherwise not be kept in its phase:
+    a dataset may shuffle or augment anew each time that it is read.
+
+    Args:
+        data: A tuple `(x, y)` or `(x, y, sample_weight)` of (nests of) arrays,
+            or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches of such.
+        batch_size: Integer or `None`: 32, or that of the dataset.
+
+    Returns:
+        A pair of the tuple of arrays and the batch size.
+    """
+    if hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator"):
+        if int(data.cardinality()) == -1:
+            raise ValueError(
+                "The dataset must be finite. Received: an infinite one"
+            )
+        return _joined(data.as_numpy_iterator(), batch_size)
+    if isinstance(data, keras.utils.PyDataset):
+        if data.num_batches is None:
+            raise ValueError(
+                "The PyDataset must be finite. Received: num_batches=None"
+            )
+        return _joined((data[i] for i in range(data.num_batches)), batch_size)
+    _check_tuple(data)
+    data = keras.tree.map_structure(np.asarray, data)
+    lengths = {len(a) if a.ndim else 0 for a in keras.tree.flatten(data)}
+    if len(lengths) > 1 or 0 in lengths:
+        raise ValueError(
+            "All arrays must have the same number of samples, and at least one. "
+            f"Received: shapes {[a.shape for a in keras.tree.flatten(data)]}"
+        )
+    return data, batch_size or 32
+
+
+def _joined(batches, batch_size):
+    parts = []
+    for batch in batches:
+        _check_tuple(batch)
+        parts.append(keras.tree.map_structure(np.asarray, batch))
+    if not parts:
+        raise ValueError("`data` must have at least one batch. Received none.")
+    data = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+    return data, batch_size or len(keras.tree.flatten(parts[0])[0])
+
+
+def _check_tuple(data):
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        kind = f"{type(data).__module__}.{type(data).__qualname__}"
+        raise TypeError(
+            "`data` must be a tuple `(x, y)` or `(x, y, sample_weight)` of "
+            "arrays, or a `tf.data.Dataset` or `keras.utils.PyDataset` of such "
+            f"batches. Received: {kind}"
+        )
