@@ -205,7 +205,10 @@ class MaxPoolingGate(_Gated):
         """Adds up, for each unit of `gate`, what the windows send that chose it."""
 
         def pool(gate):
-            return ops.max_pool(gate, **self._options)
+            # Padded here, since TensorFlow's XLA does not take the first of
+            # several maxima in a window that it pads itself.
+            gate = pooling.padded(self, gate, -float("inf"))
+            return ops.max_pool(gate, **self._options | {"padding": "valid"})
 
         if upstream is None:
             upstream = ops.ones_like(pool(gate))

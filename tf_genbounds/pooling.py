@@ -83,6 +83,16 @@ def slices(operation, x, fill):
         yield x[(*phase, *index)]
 
 
+def padded(operation, x, fill):
+    """Returns `x` with the padding of a pooling operation around it."""
+    if operation.padding == "valid" or not is_padded(operation, x.shape):
+        return x
+    padding = [(0, 0)] * len(x.shape)
+    for axis, _, _, around, _ in _windows(operation, x.shape):
+        padding[axis] = around
+    return ops.pad(x, padding, constant_values=fill)
+
+
 def is_padded(operation, shape):
     """Whether some window reaches over the border of an image of `shape`."""
     return any(sum(padding) for _, _, _, padding, _ in _windows(operation, shape))

@@ -150,11 +150,8 @@ class _Freezer:
                     f"Received: layer {operation.name!r} after one"
                 )
             return self._both(operation, args, kwargs, end=True)
-        if what == "scale" and len(pairs) > 1:
-            raise ValueError(
-                "A product of two tensors is not linear. "
-                f"Received: operation {operation.name!r}"
-            )
+        if what == "scale":
+            _check_scale(operation, args, pairs)
         if what in ("activation", "probabilities"):
             return self._activation(operation, pairs[0])
         if what in ("max_pooling", "global_max_pooling"):
@@ -265,6 +262,20 @@ class _Freezer:
         if branch == "gate" and isinstance(copy, keras.Layer):
             copy.trainable = False
         return copy
+
+
+def _check_scale(operation, args, pairs):
+    """Refuses products of tensors, and constants divided by a tensor."""
+    if len(pairs) > 1:
+        raise ValueError(
+            "A product of two tensors is not linear. "
+            f"Received: operation {operation.name!r}"
+        )
+    if type(operation).__name__ != "Multiply" and not _is_pair(args[0]):
+        raise ValueError(
+            "A constant divided by a tensor is not linear. "
+            f"Received: operation {operation.name!r}"
+        )
 
 
 def _is_pair(item):

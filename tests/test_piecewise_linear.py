@@ -1,0 +1,128 @@
+"""What becomes linear with a fixed activation pattern, and what never does."""
+
+import keras
+import pytest
+from keras import layers
+
+from tf_genbounds.gates import Gate
+from tf_genbounds.piecewise_linear import graph, kind, slopes
+
+
+class Own(layers.Layer):
+    def call(self, x):
+        return x
+
+
+class Standardized(layers.Dense):
+    def call(self, x):
+        return super().call(x) / 2
+
+
+class OwnFlatten(layers.Flatten):
+    pass
+
+
+@pytest.mark.parametrize(
+    "layer, expected",
+    [
+        (layers.Dense(2), "linear"),
+        (layers.SeparableConv2D(2, 3), "linear"),
+        (layers.Conv3DTranspose(2, 3), "linear"),
+        (layers.BatchNormalization(), "batch_norm"),
+        (layers.ReLU(max_value=6), "activation"),
+        (layers.Activation("leaky_relu"), "activation"),
+        (layers.Activation("linear"), "identity"),
+        (layers.Activation("sigmoid"), "probabilities"),
+        (layers.MaxPooling3D(), "max_pooling"),
+        (layers.GlobalMaxPooling1D(), "global_max_pooling"),
+        (layers.AveragePooling1D(2), "average_pooling"),
+        (layers.GlobalAveragePooling2D(), "mean"),
+        (layers.Subtract(), "merge"),
+        (layers.Rescaling(2.0), "scale"),
+        (layers.Concatenate(), "rearrangement"),
+        (layers.UpSampling2D(), "rearrangement"),
+        (layers.SpatialDropout2D(0.5), "dropout"),
+    ],
+)
+def test_kind(layer, expected):
+    assert kind(layer) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    "layer, reason",
+    [
+        (layers.Activation("gelu"), "has the activation gelu, which is not piecewise"),
+        (layers.ReLU(threshold=1.0), "has a threshold, where its output jumps"),
+        (layers.UpSampling2D(interpolation="bilinear"), "interpolates \\(bilinear\\)"),
+        (layers.BatchNormalization(renorm=True), "renormalizes batches"),
+        (layers.LayerNormalization(), "is not linear for a fixed activation"),
+        (layers.Multiply(), "is not linear for a fixed activation"),
+        (layers.LSTM(2), "is not linear for a fixed activation"),
+        (layers.Embedding(2, 2), "is not linear for a fixed activation"),
+        (layers.Lambda(lambda x: x), "is not linear for a fixed activation"),
+        (layers.GaussianNoise(0.1), "is not linear for a fixed activation"),
+        (Own(), "is not linear for a fixed activation"),
+        (OwnFlatten(), "is not linear for a fixed activation"),
+        (Standardized(2), "overrides"),
+        (Gate(), "is frozen already"),
+    ],
+)
+def test_reason(layer, reason):
+    found, text = kind(layer)
+    assert found is None
+    with pytest.raises(ValueError, match=reason):
+        raise ValueError(text)
+
+
+def test_nodes_of_the_functional_api():
+    x = keras.KerasTensor((None, 4, 4, 2))
+    expected = {
+        "activation": [
+            keras.ops.relu(x),
+            keras.activations.relu(x, max_value=3.0),
+            keras.ops.leaky_relu(x),
+        ],
+        "merge": [x + 1.0, x - x],
+        "scale": [-x, 2.0 * x, x / 3.0],
+        "mean": [keras.ops.mean(x, axis=(1, 2))],
+        "rearrangement": [
+            keras.ops.reshape(x, (-1, 32)),
+            x[:, 0],
+            keras.ops.sum(x, axis=-1),
+            keras.ops.transpose(x, (0, 3, 1, 2)),
+        ],
+        "max_pooling": [keras.ops.max_pool(x, 2)],
+        "average_pooling": [keras.ops.average_pool(x, 2)],
+        "probabilities": [keras.ops.softmax(x)],
+    }
+    for name, tensors in expected.items():
+        for tensor in tensors:
+            operation = tensor._keras_history.operation
+            assert kind(operation) == (name, None), operation
+    for tensor in (keras.ops.mean(x), keras.ops.sum(x, axis=0)):
+        assert kind(tensor._keras_history.operation)[1].startswith("mixes the exam")
+    for tensor in (keras.ops.exp(x), keras.ops.maximum(x, 0.0), keras.ops.abs(x)):
+        assert kind(tensor._keras_history.operation)[0] is None
+
+
+def test_slopes():
+    assert slopes(keras.activations.relu) == {}
+    assert slopes(keras.activations.relu6) == {"max_value": 6.0}
+    assert slopes(keras.activations.leaky_relu) == {"negative_slope": 0.2}
+    assert slopes(layers.LeakyReLU()) == {"negative_slope": 0.3}
+    assert slopes(layers.ReLU(2.0)) == {"negative_slope": 0.0, "max_value": 2.0}
+    assert slopes(keras.activations.tanh) is None
+
+
+def test_graph():
+    model = keras.Sequential([layers.Dense(2)])
+    with pytest.raises(ValueError, match="must be built"):
+        graph(model)
+    model.build((None, 3))
+    assert graph(model).operations[-1] is model.layers[0]
+
+    class Subclassed(keras.Model):
+        pass
+
+    with pytest.raises(TypeError, match="Received: a subclassed model, Subclassed"):
+        graph(Subclassed())
