@@ -39,7 +39,11 @@ def test_both_reports_have_curves_for_each_layer(result):
 
 
 def test_the_report_is_about_the_returned_models(result):
-    assert list(result.models) == ["without_darc1.keras", "with_darc1.keras"]
+    assert list(result.models) == [
+        "without_darc1.keras",
+        "with_darc1.keras",
+        "two_phases.keras",
+    ]
     train, test = load("digits", "train"), load("digits", "test")
     with_darc1 = result.models["with_darc1.keras"]
     expected = measure(
@@ -67,6 +71,7 @@ def test_the_command_writes_and_prints_what_run_returns(result, tmp_path, capfd)
         "report.html",
         "report.json",
         "report.md",
+        "two_phases.keras",
         "with_darc1.keras",
         "without_darc1.keras",
     ]
@@ -127,3 +132,19 @@ def test_the_conclusion_is_honest_either_way(margins, baseline, words, result):
     text = demo.conclusion(made)
     assert re.search(words, text)
     assert "penalty is 1.000 instead of 2.000" in text
+
+
+def test_two_phases_and_what_is_proved(result):
+    test = load("digits", "test")
+    frozen = result.models["two_phases.keras"]
+    assert frozen.get_layer("hidden_gate").trainable is False
+    error = np.mean(frozen.predict(test[0], verbose=0).argmax(axis=1) != test[1])
+    np.testing.assert_allclose(result.two_phase_error, error)
+    of_test, of_paths = result.report.bounds.values()
+    assert of_test.empirical == result.report.validation.train_error
+    assert of_test.num_samples == 360 and not of_test.vacuous
+    # 30 % of 1437 samples found the pattern.
+    assert of_paths.num_samples == 1437 - 431 and of_paths.vacuous
+    text = demo.conclusion(result)
+    assert f"a test error of {100 * error:.2f} %" in text
+    assert "with DARC1: Validation bound" in text and ": vacuous)" in text

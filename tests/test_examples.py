@@ -8,15 +8,25 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[1] / "examples"
 OPTIONS = {
+    "darc1_mnist.py": [
+        *("--data", "digits", "--epochs", "2", "--samples", "128"),
+        *("--seeds", "2", "--width", "4"),
+    ],
     "noise_stability_vgg.py": [
         *("--data", "digits", "--epochs", "1", "--samples", "128"),
         *("--measured", "4", "--probes", "2", "--width", "4", "--out", "out"),
     ],
     "random_labels.py": ["--epochs", "2", "--samples", "128"],
+    "two_phase.py": [
+        *("--data", "digits", "--epochs", "1", "--samples", "128"),
+        *("--seeds", "1", "--width", "4", "--alphas", "0.1", "--out", "out"),
+    ],
 }
 SAYS = {
+    "darc1_mnist.py": "of that without DARC1 (paper: 0.89",
     "noise_stability_vgg.py": "the effective parameters are",
     "random_labels.py": "larger with true labels",
+    "two_phase.py": "With 10 % of the data for the pattern",
 }
 
 
@@ -29,7 +39,9 @@ def test_every_example_is_run():
     [
         # It compiles the Jacobians of three networks.
         pytest.param("noise_stability_vgg.py", marks=pytest.mark.slow),
+        "darc1_mnist.py",
         "random_labels.py",
+        "two_phase.py",
     ],
 )
 def test_example(name, monkeypatch, capsys, tmp_path):

@@ -9,6 +9,7 @@ import collections
 
 import keras
 
+from tf_genbounds import gates
 from tf_genbounds import taps
 from tf_genbounds.functional.operators import (
     LINEAR_LAYERS,
@@ -28,6 +29,7 @@ _ACTIVATION_LAYERS = (
     keras.layers.LeakyReLU,
     keras.layers.PReLU,
     keras.layers.ELU,
+    gates.Gate,
 )
 # They rescale each example, so that a multiple of their input changes nothing.
 _NORMALIZATIONS = (
@@ -40,7 +42,7 @@ _NORMALIZATIONS = (
 _PROBABILITY_OPS = {"Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"}
 _ACTIVATION_OPS = _PROBABILITY_OPS - {"Softmax", "LogSoftmax"} | {
     "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu",
-    "Mish", "Relu", "Relu6", "Selu", "Silu", "Softplus", "Softsign", "Tanh",
+    "Mish", "ReLU", "Relu", "Relu6", "Selu", "Silu", "Softplus", "Softsign", "Tanh",
 }  # fmt: skip
 # They shrink no norm by a nonlinearity. Others may, as `maximum(x, 0)` does.
 _HARMLESS_OPS = {
@@ -193,7 +195,9 @@ class Graph:
                 return None
             if _has_activation(call):
                 found[call.key] = None
-            if not _is_linear(call.operation):
+            if isinstance(call.operation, gates.GATES):
+                queue.append(call.inputs[0])  # The path; then comes the gate.
+            elif not _is_linear(call.operation):
                 queue.extend(call.inputs)
         return tuple(found)
 
@@ -250,7 +254,8 @@ def _has_activation(call):
 
 def _is_known(operation):
     """Whether no activation can hide in an operation, unrecorded."""
-    if not _is_keras(operation) or _is_container(operation):
+    ours = type(operation).__module__.startswith("tf_genbounds.")
+    if not (ours or _is_keras(operation)) or _is_container(operation):
         return False
     if isinstance(operation, keras.Layer):
         return not isinstance(operation, keras.layers.Lambda)

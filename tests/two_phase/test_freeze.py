@@ -413,3 +413,30 @@ def test_models_without_a_graph_are_refused():
         freeze_activation_pattern(Subclassed())
     with pytest.raises(ValueError, match="must be built"):
         freeze_activation_pattern(keras.Sequential([layers.Dense(2)]))
+
+
+@pytest.mark.parametrize("make", [models.dense, models.convolutional, models.residual])
+def test_the_path_branch_is_measured_as_the_model(make):
+    """At the switch it is the same network, so all its numbers are the same."""
+    model = trained(make)
+    frozen = freeze_activation_pattern(model)
+    x = inputs_of(model)
+    quantities = ["layer_cushion", "activation_contraction", "stable_rank"]
+    expected, found = (
+        gb.measure(m, x, quantities=quantities) for m in (model, frozen)
+    )
+    assert set(expected.layers) <= set(found.layers)
+    for name, layer in expected.layers.items():
+        for quantity in quantities:
+            assert getattr(found.layers[name], quantity) == pytest.approx(
+                getattr(layer, quantity), rel=1e-5
+            )
+    assert not any("cannot be seen" in note for note in found.notes)
+
+
+def test_live_metrics_inside_the_step():
+    frozen = freeze_activation_pattern(trained(models.dense))
+    monitored = gb.MonitoredModel.from_model(frozen, metrics=["layer_cushion"])
+    monitored.compile("sgd", "sparse_categorical_crossentropy")
+    history = monitored.fit(inputs_of(frozen), labels_of(frozen), verbose=0).history
+    assert np.isfinite(history["layer_cushion/first"]).all()

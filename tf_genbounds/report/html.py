@@ -12,7 +12,7 @@ except ImportError:
 
 from tf_genbounds.report import panels
 from tf_genbounds.report import plots
-from tf_genbounds.report.quantities import STATEMENT
+from tf_genbounds.report.guarantees import statement
 from tf_genbounds.report.tables import notes
 from tf_genbounds.report.tables import tables
 
@@ -33,7 +33,7 @@ def page(report):
     )
     return environment.from_string(template.read_text("utf-8")).render(
         report=report,
-        statement=STATEMENT,
+        statement=statement(report),
         sections=[(table, _plots(report, table)) for table in tables(report)],
         notes=notes(report),
     )

@@ -7,6 +7,10 @@ STATEMENT = (
     "These are measurements of this model on this sample, not guarantees: no "
     "number here bounds the error on data that was not measured."
 )
+STATEMENT_WITH_BOUNDS = (
+    "Only what stands under Guarantees bounds the error on data that was not "
+    "measured. Everything else is a measurement of this model on this sample."
+)
 NOTHING = "-"
 
 
@@ -119,6 +123,19 @@ ATTENUATION = (
         "Gaussian noise is added to the input of this layer. The numbers are "
         "the mean relative errors that it makes of the outputs, before their "
         "activation, of this layer and of the last. Smaller is better.",
+    ),
+)
+
+GUARANTEE = (
+    (
+        "At most",
+        "With the given probability over the draw of the sample, and under the "
+        "assumptions in the notes: what was seen on the sample plus the slack, "
+        "with every constant.",
+    ),
+    (
+        "Verdict",
+        "A bound is vacuous if it says no more than what is true of any model.",
     ),
 )
 

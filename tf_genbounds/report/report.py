@@ -7,6 +7,7 @@ import keras
 
 from tf_genbounds._version import __version__
 from tf_genbounds.batches import batches
+from tf_genbounds.bounds import Bound
 from tf_genbounds.checks import check_choice
 from tf_genbounds.experiments import NoiseAttenuation
 from tf_genbounds.experiments import noise_attenuation
@@ -43,6 +44,7 @@ class Report:
         stability: `Measurements` of the interlayer quantities on the first
             training samples, or `None`.
         attenuation: `NoiseAttenuation` on the same samples, or `None`.
+        bounds: Dict from a label, what each is of, to a `bounds.Bound`.
         history: Dict from a logged name to its values by epoch; empty if the
             training was not recorded.
         baseline: Another `Report` that is shown beside this one, or `None`.
@@ -55,6 +57,7 @@ class Report:
     validation: Measurements | None = None
     stability: Measurements | None = None
     attenuation: NoiseAttenuation | None = None
+    bounds: dict = dataclasses.field(default_factory=dict)
     history: dict = dataclasses.field(default_factory=dict)
     baseline: "Report | None" = None
     version: str = __version__
@@ -142,6 +145,7 @@ def report(
     validation=None,
     *,
     title=None,
+    bounds=None,
     history=None,
     baseline=None,
     num_samples=None,
@@ -162,6 +166,9 @@ def report(
         validation: Other data with labels, for the error and the margins, or
             `None`.
         title: Name of the model in the report. Defaults to `model.name`.
+        bounds: Dict from a label to a `bounds.Bound`, what is proved: of this
+            model, or of another that the label names. See
+            `bounds.validation_bound` and `TwoPhaseTraining.bound`.
         history: What `fit` returned, or its dict, for the training curves.
         baseline: A `Report` to show beside this one, for example of the same
             network trained in another way.
@@ -180,7 +187,8 @@ def report(
         `Report`.
 
     Raises:
-        TypeError: If `history` or `baseline` is of another kind.
+        TypeError: If `history`, `baseline` or one of `bounds` is of another
+            kind.
         ValueError: As `measure` does.
 
     Example:
@@ -198,6 +206,7 @@ def report(
             "`baseline` must be a `Report`. "
             f"Received: baseline={type(baseline).__name__}"
         )
+    bounds = _bounds(bounds)
     history = _history(history)
     options = dict(
         num_samples=num_samples,
@@ -247,6 +256,7 @@ def report(
         validation=validation,
         stability=stability,
         attenuation=attenuation,
+        bounds=bounds,
         history=history,
         baseline=baseline,
     )
@@ -254,6 +264,17 @@ def report(
 
 def _has_labels(data):
     return next(batches(data, num_samples=1)).y is not None
+
+
+def _bounds(bounds):
+    bounds = {} if bounds is None else dict(bounds)
+    for label, bound in bounds.items():
+        if not isinstance(bound, Bound):
+            raise TypeError(
+                "`bounds` must be a dict of `bounds.Bound`; a complexity bounds "
+                f"nothing. Received: {type(bound).__name__} for {label!r}"
+            )
+    return bounds
 
 
 def _history(history):
@@ -266,11 +287,19 @@ def _history(history):
             "`history` must be what `fit` returned, or its dict. "
             f"Received: history={type(history).__name__}"
         )
-    return {key: [float(v) for v in values] for key, values in history.items()}
+    # The phase of two-phase training is a name.
+    return {
+        key: [float(v) for v in values]
+        for key, values in history.items()
+        if not any(isinstance(v, str) for v in values)
+    }
 
 
 def _to_fields(report):
     fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
+    fields["bounds"] = {
+        label: json.loads(bound.to_json()) for label, bound in report.bounds.items()
+    }
     for name in ("train", "validation", "stability", "attenuation"):
         if fields[name] is not None:
             fields[name] = json.loads(fields[name].to_json())
@@ -281,6 +310,10 @@ def _to_fields(report):
 
 def _from_fields(fields):
     fields = dict(fields)
+    fields["bounds"] = {
+        label: Bound.from_json(json.dumps(bound))
+        for label, bound in fields["bounds"].items()
+    }
     for name in ("train", "validation", "stability"):
         if fields[name] is not None:
             fields[name] = Measurements.from_json(json.dumps(fields[name]))

@@ -1,6 +1,7 @@
 """What a report says, as tables of strings for every kind of output."""
 
 from tf_genbounds.report.between import between
+from tf_genbounds.report.guarantees import guarantees
 from tf_genbounds.report.quantities import ERROR
 from tf_genbounds.report.quantities import MARGIN
 from tf_genbounds.report.quantities import NOTHING
@@ -16,6 +17,7 @@ def tables(report):
     runs = labelled_runs(report)
     found = [
         _summary(runs),
+        guarantees(report),
         _margins(runs),
         _layers(runs),
         *between(runs),
@@ -37,7 +39,8 @@ def notes(report):
             for note in _notes(measurements)
         ):
             labels.setdefault(note, []).append(label)
-    return [
+    bounds = [f"{label}: {bound}" for label, bound in report.bounds.items()]
+    return bounds + [
         note if len(found) == len(runs) else f"{', '.join(found)}: {note}"
         for note, found in labels.items()
     ]

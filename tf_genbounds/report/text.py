@@ -1,6 +1,6 @@
 """A report as plain text and as Markdown."""
 
-from tf_genbounds.report.quantities import STATEMENT
+from tf_genbounds.report.guarantees import statement
 from tf_genbounds.report.tables import notes
 from tf_genbounds.report.tables import tables
 
@@ -15,7 +15,7 @@ def text(report, width=None):
     )
     with console.capture() as capture:
         console.print(f"Generalization report: {report.title}\n")
-        console.print(STATEMENT)
+        console.print(statement(report))
         for table in tables(report):
             console.print(f"\n{table.title}")
             console.print(rich_table(table))
@@ -47,7 +47,8 @@ def rich_table(table):
 
 def markdown(report):
     """Renders a report as Markdown."""
-    blocks = [f"# Generalization report: {_escaped(report.title)}", STATEMENT]
+    title = _escaped(report.title)
+    blocks = [f"# Generalization report: {title}", statement(report)]
     for table in tables(report):
         blocks += [f"## {table.title}", _markdown_table(table)]
         if table.legend:

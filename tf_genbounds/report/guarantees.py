@@ -1,0 +1,48 @@
+"""The bounds of a report: the one table that speaks of unseen data."""
+
+import math
+
+from tf_genbounds.report.quantities import GUARANTEE
+from tf_genbounds.report.quantities import STATEMENT
+from tf_genbounds.report.quantities import STATEMENT_WITH_BOUNDS
+from tf_genbounds.report.quantities import number
+from tf_genbounds.report.table import Table
+from tf_genbounds.report.table import tuples
+
+
+def statement(report):
+    """Returns what the numbers of a report are, and what they are not."""
+    return STATEMENT_WITH_BOUNDS if report.bounds else STATEMENT
+
+
+def guarantees(report):
+    """Returns the table of the bounds, with what each is worth."""
+    rows = [
+        [
+            label,
+            f"{bound.quantity}, {bound.name}",
+            verdict(bound),
+            number(bound.empirical),
+            number(math.fsum(bound.slack.values())),
+            number(bound.value),
+            number(1 - bound.delta),
+            number(bound.num_samples),
+        ]
+        for label, bound in report.bounds.items()
+    ]
+    return Table(
+        "Guarantees",
+        ("Of", "Bound", "Verdict", "Seen", "Slack", "At most", "Probability", "Samples"),
+        tuples(rows),
+        GUARANTEE,
+        num_labels=3,
+    )
+
+
+def verdict(bound):
+    """Says in a few words what a bound is worth."""
+    if bound.failed:
+        return "no guarantee: an assumption fails"
+    if bound.vacuous:
+        return f"vacuous: it is at most {bound.trivial:g} anyway"
+    return "a guarantee"
