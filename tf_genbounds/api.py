@@ -2,6 +2,7 @@
 
 from tf_genbounds import bounds
 from tf_genbounds import callbacks
+from tf_genbounds import compression
 from tf_genbounds import data
 from tf_genbounds import experiments
 from tf_genbounds import functional
@@ -24,6 +25,7 @@ __all__ = [
     "Report",
     "bounds",
     "callbacks",
+    "compression",
     "data",
     "experiments",
     "functional",

@@ -1,0 +1,75 @@
+"""Numbers on a grid: as many levels as a code can pay for."""
+
+import dataclasses
+
+import numpy as np
+
+from tf_genbounds.compression.matrix_project import finite
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Quantized:
+    """An array as multiples of a step.
+
+    Attributes:
+        indices: Integer array from `-n` to `n`, in the shape of the array.
+        step: Float32, the distance of two levels.
+        num_levels: Integer, `2 n + 1`.
+    """
+
+    indices: np.ndarray
+    step: np.float32
+    num_levels: int
+
+    def values(self):
+        """Returns `step * indices`, a float32 array."""
+        return self.step * self.indices.astype("float32")
+
+
+def quantize(array, num_levels, *, largest=None):
+    """Rounds numbers to a uniform grid around 0.
+
+    `Q(t) = step * clip(round(t / step), -n, n)`, with `2 n + 1` levels and
+    `step = largest / n`. A number of at most `largest` moves by at most half a
+    step.
+
+    Args:
+        array: Array of numbers.
+        num_levels: Odd integer of at least 3.
+        largest: Positive float, the end of the grid. Defaults to the largest
+            magnitude in `array`. The step is rounded to float32 first: what is
+            decoded is exactly what is returned.
+
+    Returns:
+        `Quantized`.
+
+    Raises:
+        ValueError: If the array is not finite, or a number is out of range.
+
+    Example:
+
+    >>> found = quantize(np.array([-1.0, 0.2, 0.6]), 5)
+    >>> found.indices, float(found.step)
+    (array([-2,  0,  1]), 0.5)
+    >>> found.values()
+    array([-1. ,  0. ,  0.5], dtype=float32)
+    """
+    array = finite(array)
+    if num_levels < 3 or num_levels % 2 == 0:
+        raise ValueError(
+            "`num_levels` must be an odd integer of at least 3. "
+            f"Received: num_levels={num_levels}"
+        )
+    if largest is None:
+        largest = float(np.max(np.abs(array), initial=0.0)) or 1.0
+    if not largest > 0:
+        raise ValueError(f"`largest` must be positive. Received: largest={largest}")
+    end = num_levels // 2
+    step = np.float32(largest / end)
+    if step == 0:
+        raise ValueError(
+            "`largest` is too small for a float32 step. "
+            f"Received: largest={largest}"
+        )
+    indices = np.clip(np.round(array.astype("float64") / float(step)), -end, end)
+    return Quantized(indices.astype("int64"), step, num_levels)
