@@ -11,6 +11,7 @@ from tf_genbounds import losses
 from tf_genbounds import metrics
 from tf_genbounds import regularizers
 from tf_genbounds import two_phase
+from tf_genbounds.compression import compress
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import LayerMeasurements
 from tf_genbounds.measurements import Measurements
@@ -25,6 +26,7 @@ __all__ = [
     "Report",
     "bounds",
     "callbacks",
+    "compress",
     "compression",
     "data",
     "experiments",

@@ -25,7 +25,7 @@ class DARC1Regularization(keras.layers.Layer):
 
     Args:
         factor: Non-negative float, the weight of the penalty: the lambda of
-            the paper. Defaults to `0.01`.
+            the paper. Defaults to `0.064`.
         **kwargs: Of `keras.layers.Layer`.
 
     Call arguments:
@@ -49,7 +49,7 @@ class DARC1Regularization(keras.layers.Layer):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.01, **kwargs):
+    def __init__(self, factor=0.064, **kwargs):
         # Under a mixed policy the logits are often float32 on purpose: do not
         # cast them to the policy's dtype on the way through.
         super().__init__(autocast=False, **kwargs)
@@ -88,7 +88,7 @@ class DARCRegularization(DARC1Regularization):
     logits: see `functional.darc.rademacher_signs`.
 
     Args:
-        factor: Non-negative float. Defaults to `0.01`.
+        factor: Non-negative float. Defaults to `0.064`.
         num_draws: Positive integer, the number of sign vectors for each batch.
             Defaults to `8`.
         seed: Integer, or `None` to draw one now. Defaults to `None`.
@@ -109,7 +109,7 @@ class DARCRegularization(DARC1Regularization):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.01, num_draws=8, seed=None, **kwargs):
+    def __init__(self, factor=0.064, num_draws=8, seed=None, **kwargs):
         super().__init__(factor, **kwargs)
         self.num_draws = check_num_draws(num_draws)
         self.seed = check_seed(seed)

@@ -88,7 +88,7 @@ class DARC1(_PenalizedLoss):
             instance or another function is taken as it is.
         factor: Non-negative float, the weight of the penalty: the lambda of
             the paper. With 0 this is `loss`, and nothing is computed.
-            Defaults to `0.01`.
+            Defaults to `0.064`.
         allow_probabilities: Whether the model may end in a softmax or sigmoid.
             The penalty is then that of the probabilities, which bounds
             nothing, and a name or class is built with its own default of
@@ -115,7 +115,7 @@ class DARC1(_PenalizedLoss):
     """
 
     def __init__(
-        self, loss, factor=0.01, *, allow_probabilities=False, name="darc1"
+        self, loss, factor=0.064, *, allow_probabilities=False, name="darc1"
     ):
         super().__init__(
             loss, factor, allow_probabilities=allow_probabilities, name=name
@@ -139,7 +139,7 @@ class DARC(_PenalizedLoss):
 
     Args:
         loss: The loss to add to, as for `DARC1`.
-        factor: Non-negative float. Defaults to `0.01`.
+        factor: Non-negative float. Defaults to `0.064`.
         num_draws: Positive integer, the number of sign vectors for each batch.
             Defaults to `8`.
         seed: Integer, or `None` to draw one now. Defaults to `None`.
@@ -160,7 +160,7 @@ class DARC(_PenalizedLoss):
     def __init__(
         self,
         loss,
-        factor=0.01,
+        factor=0.064,
         num_draws=8,
         seed=None,
         *,

@@ -108,10 +108,11 @@ class Measurer:
             ),
             self._output,
         )
-        maps = network.choose(self._layers)
+        wanted = set(self._quantities or QUANTITIES)
+        # Margins are of the outputs: any network has them.
+        maps = {} if wanted == {"margins"} else network.choose(self._layers)
         if self._bias == "error":
             _refuse_bias(maps)
-        wanted = set(self._quantities or QUANTITIES)
         if batch.y is None:
             if self._quantities and "margins" in wanted:
                 raise ValueError(

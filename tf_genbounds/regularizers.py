@@ -29,7 +29,7 @@ class DARC1(keras.regularizers.Regularizer):
 
     Args:
         factor: Non-negative float, the weight of the penalty: the lambda of
-            the paper. Defaults to `0.01`.
+            the paper. Defaults to `0.064`.
 
     Raises:
         ValueError: If `factor` is negative or not finite, or, when called, if
@@ -51,7 +51,7 @@ class DARC1(keras.regularizers.Regularizer):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.01):
+    def __init__(self, factor=0.064):
         self.factor = check_factor(factor)
 
     def __call__(self, x):
@@ -81,7 +81,7 @@ class DARC(DARC1):
     logits: see `functional.darc.rademacher_signs`.
 
     Args:
-        factor: Non-negative float. Defaults to `0.01`.
+        factor: Non-negative float. Defaults to `0.064`.
         num_draws: Positive integer, the number of sign vectors for each batch.
             Defaults to `8`.
         seed: Integer, or `None` to draw one now. Defaults to `None`.
@@ -97,7 +97,7 @@ class DARC(DARC1):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.01, num_draws=8, seed=None):
+    def __init__(self, factor=0.064, num_draws=8, seed=None):
         super().__init__(factor)
         self.num_draws = check_num_draws(num_draws)
         self.seed = check_seed(seed)

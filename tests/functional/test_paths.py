@@ -283,7 +283,7 @@ def test_rescaling_of_a_unit_changes_no_norm(scale):
 
 
 def test_deep_and_wide_networks_do_not_overflow():
-    width, depth = 256, 80
+    width, depth = 64, 100
     model = keras.Sequential([keras.Input((width,))])
     for _ in range(depth):
         model.add(layers.Dense(width, activation="relu", use_bias=False))

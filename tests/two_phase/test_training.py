@@ -349,6 +349,7 @@ def start(directory, result, wait=-1):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 3, 5])
 def test_a_killed_run_ends_at_the_same_weights(epoch, tmp_path, undisturbed):
     """Killed in the first phase, before the first epoch of the second, and late."""

@@ -1,0 +1,92 @@
+"""The certificate: worked numbers, monotonicity, and what it claims."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from tf_genbounds.bounds import Bound, klinv
+from tf_genbounds.compression import Certificate
+
+
+def certificate(**fields):
+    options = {
+        "train_error": 0.02,
+        "bits": 4000,
+        "num_samples": 60000,
+        "delta": 0.05,
+        "items": {"weights": 3999.0},
+        "fixed": ("the architecture",),
+    }
+    return Certificate(**(options | fields))
+
+
+@pytest.mark.parametrize(
+    "bits, num_samples, error, hoeffding, kl",
+    [
+        (1000 * 4, 60000, 0.02, 0.17208508, 0.09430823),
+        (100 * 32, 50000, 0.1, 0.24903244, 0.21193426),
+    ],
+)
+def test_reference_values(bits, num_samples, error, hoeffding, kl):
+    found = certificate(bits=bits, num_samples=num_samples, train_error=error)
+    assert found.hoeffding == pytest.approx(hoeffding, abs=1e-8)
+    assert found.value == pytest.approx(kl, abs=1e-8)
+
+
+def test_slack_of_a_sparse_linear_classifier():
+    found = certificate(bits=674.80911, num_samples=10000, train_error=0.0)
+    assert found.hoeffding == pytest.approx(0.15341737, abs=1e-8)
+    slack = certificate(bits=8000, train_error=0.0).hoeffding
+    assert slack == pytest.approx(0.21502273, abs=1e-8)
+
+
+def test_formula_and_monotonicity():
+    found = certificate()
+    rate = (4000 * math.log(2) + math.log(20)) / 60000
+    assert found.value == pytest.approx(klinv(0.02, rate))
+    assert found.train_error < found.value <= found.hoeffding
+    assert certificate(bits=4100).value > found.value
+    assert certificate(num_samples=50000).value > found.value
+    assert certificate(delta=0.01).value > found.value
+    assert certificate(train_error=0.03).value > found.value
+    assert certificate(bits=10**8).vacuous and not found.vacuous
+
+
+def test_it_says_what_it_is_of():
+    text = str(certificate())
+    assert "the 0-1 risk of the compressed model is at most 0.09431" in text
+    assert "the architecture did not depend on the sample" in text
+    bound = certificate().bound()
+    assert isinstance(bound, Bound) and not bound.failed
+    assert Bound.from_json(bound.to_json()) == bound
+    assert dataclasses.asdict(certificate())["bits"] == 4000
+
+
+def test_violations_of_a_known_risk():
+    """All classifiers of a class with known risks, coded with unequal lengths.
+
+    The best certificate over all code words may exceed `delta` nowhere.
+    """
+    delta, num_samples, runs = 0.1, 200, 400
+    risks = np.linspace(0.3, 0.5, 64)
+    # A prefix code: word i has 2 floor(log2(i + 1)) + 1 bits.
+    bits = 2 * np.floor(np.log2(np.arange(1, 65))) + 1
+    assert np.sum(2.0**-bits) <= 1
+    generator = np.random.default_rng(0)
+    violations = {True: 0, False: 0}
+    for _ in range(runs):
+        errors = generator.binomial(num_samples, risks) / num_samples
+        for paid in violations:
+            values = [
+                certificate(
+                    bits=int(b) * paid, num_samples=num_samples, delta=delta,
+                    train_error=float(e),
+                ).value
+                for b, e in zip(bits, errors, strict=True)
+            ]  # fmt: skip
+            violations[paid] += bool(np.any(risks > values))
+    assert violations[True] / runs <= delta
+    # Without paying for the choice, it fails often: the test can fail.
+    assert violations[False] / runs > 2 * delta

@@ -1,0 +1,195 @@
+"""Training of rounded weights: what is trained is what the code says."""
+
+import math
+
+import keras
+import models
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tf_genbounds import backend
+from tf_genbounds.compression import Compressed, QuantizedTraining
+from tf_genbounds.compression.arithmetic_coder import code_length
+from tf_genbounds.compression.quantized_training import (
+    _code_length,
+    _log_gamma,
+    _rounded,
+    _step,
+)
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def training(make=models.convolutional, compile_options=None, **options):
+    model = make()
+    found = QuantizedTraining(model, **({"num_samples": 40} | options))
+    found.compile(
+        keras.optimizers.Adam(0.01),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        **(compile_options or {}),
+    )
+    return found
+
+
+def arrays(weights):
+    return [ops.convert_to_numpy(w) for w in weights]
+
+
+@pytest.mark.parametrize("make", [models.dense, models.convolutional, models.residual])
+def test_the_code_is_of_the_very_network_that_was_trained(make, tmp_path):
+    found = training(make)
+    x, y = models.data(found.model, 40)
+    history = found.fit(x, y, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    compressed = found.compress((x, y))
+    expected = found.predict(x, verbose=0)
+    statistics = [w for w in found.model.weights if "moving" in w.path]
+    # Statistics are written as float16: the only difference.
+    tolerance = 1e-2 if statistics else 0
+    np.testing.assert_allclose(
+        compressed.model.predict(x, verbose=0), expected, rtol=tolerance, atol=tolerance
+    )
+    compressed.save(tmp_path / "model.code")
+    again = Compressed.load(tmp_path / "model.code")
+    for a, b in zip(arrays(compressed.model.weights), arrays(again.model.weights), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert compressed.certificate.num_samples == 40
+
+
+def test_the_metric_is_the_length_of_the_code():
+    found = training(models.dense)
+    x, y = models.data(found.model, 40)
+    bits = found.evaluate(x, y, return_dict=True, verbose=0)["bits"]
+    rows = found.compress((x, y)).layers
+    # Without the header of each array: its kind, its levels and its step.
+    expected = sum(
+        row["bits"] - 1 - 16 - (2 * math.floor(math.log2(end)) + 1)
+        for row, end in zip(rows, (3, 15, 3, 15), strict=True)
+    )
+    assert bits == pytest.approx(expected, rel=1e-4)
+
+
+def test_smooth_length_is_the_length_of_whole_levels():
+    counts = np.array([40.0, 3.0, 0.0, 200.0, 1.0])
+    exact = code_length([40, 3, 0, 200, 1])
+    assert float(_code_length(ops.convert_to_tensor(counts, "float32"))) == (
+        pytest.approx(exact, rel=1e-5)
+    )
+    for x in (0.5, 1.0, 2.5, 30.5, 5000.0):
+        assert float(_log_gamma(x)) == pytest.approx(math.lgamma(x), rel=1e-6, abs=1e-5)
+    # Where every weight is a level, a share is a count.
+    value = np.array([-0.5, 0.0, 0.0, 0.5, 1.0], "float32")
+    log_step = ops.convert_to_tensor(np.log(0.5), "float32")
+    rounded, hard, soft = _rounded(ops.convert_to_tensor(value), log_step, 3)
+    np.testing.assert_array_equal(ops.convert_to_numpy(rounded), value)
+    assert float(hard) == pytest.approx(float(soft), rel=1e-5)
+
+
+def test_the_gradient_goes_through_the_rounding():
+    value = np.array([-2.0, -0.6, 0.1, 0.7, 3.0], "float32")
+    log_step = np.float32(np.log(0.5))
+    cotangent = np.array([1.0, 2.0, 3.0, 4.0, 5.0], "float32")
+
+    def run(value, log_step):
+        return _rounded(value, log_step, 3)[0]
+
+    arguments = [ops.convert_to_tensor(t) for t in (value, log_step)]
+    to_value, to_step = arrays(
+        backend.vjp(lambda pair: run(*pair), arguments, ops.convert_to_tensor(cotangent))
+    )
+    inside = np.abs(value / 0.5) <= 3
+    np.testing.assert_allclose(to_value, cotangent * inside, rtol=1e-6)
+    # Of the step: the rounding error inside, the end outside.
+    index = np.clip(np.round(value / 0.5), -3, 3)
+    expected = np.where(inside, index - value / 0.5, index)
+    assert to_step == pytest.approx(0.5 * np.sum(cotangent * expected), rel=1e-4)
+    step = float(_step(arguments[1]))
+    assert step == float(np.float16(step))
+
+
+def test_the_penalty_shortens_the_code():
+    lengths = []
+    for factor in (0.0, 30.0):
+        keras.utils.set_random_seed(0)
+        found = training(models.dense, factor=factor)
+        x, y = models.data(found.model, 40)
+        history = found.fit(x, y, epochs=15, verbose=0).history
+        lengths.append(history["bits"][-1])
+    assert lengths[1] < 0.8 * lengths[0]
+
+
+def test_factor_can_change_while_training():
+    found = training(models.dense, factor=0.0)
+    x, y = models.data(found.model, 40)
+    before = found.evaluate(x, y, return_dict=True, verbose=0)
+    found.factor.assign(2.0)
+    after = found.evaluate(x, y, return_dict=True, verbose=0)
+    penalty = 2 * before["bits"] * math.log(2) / 40
+    # The smooth length is not that of the rounded weights, but near.
+    assert after["loss"] - before["loss"] == pytest.approx(penalty, rel=0.3)
+    assert not any(found.factor is w for w in found.trainable_weights)
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_statistics_and_dropout_are_trained_as_usual(jit_compile):
+    found = training(compile_options={"jit_compile": jit_compile})
+    x, y = models.data(found.model, 40)
+    mean = found.model.get_layer("norm").moving_mean
+    before = ops.convert_to_numpy(mean)
+    found.fit(x, y, verbose=0)
+    assert np.any(ops.convert_to_numpy(mean) != before)
+    np.testing.assert_array_equal(
+        found.predict(x, verbose=0), found.predict(x, verbose=0)
+    )
+
+
+def test_save_and_load(tmp_path):
+    found = training()
+    x, y = models.data(found.model, 40)
+    found.fit(x, y, verbose=0)
+    found.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        again.predict(x, verbose=0), found.predict(x, verbose=0), rtol=1e-6
+    )
+    again.fit(x, y, verbose=0)
+    assert again.compress((x, y)).certificate.bits > 0
+
+
+@pytest.mark.tensorflow
+def test_mirrored_strategy(strategy):
+    with strategy.scope():
+        found = training(models.dense)
+    x, y = models.data(found.model, 40)
+    history = found.fit(x, y, epochs=2, batch_size=8, verbose=0).history
+    assert np.isfinite(history["loss"]).all() and np.isfinite(history["bits"]).all()
+
+
+def test_regularizers_of_the_model_count():
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(3, kernel_regularizer=keras.regularizers.L2(5.0))]
+    )
+    found = QuantizedTraining(model, num_samples=40, factor=0.0)
+    found.compile("sgd", LOSS)
+    x, y = models.data(models.dense(), 40)
+    plain = QuantizedTraining(
+        keras.Sequential([keras.Input((6,)), layers.Dense(3)]), num_samples=40, factor=0.0
+    )
+    plain.model.set_weights(model.get_weights())
+    plain.compile("sgd", LOSS)
+    losses = [m.evaluate(x, y, verbose=0) for m in (found, plain)]
+    losses = [value[0] if isinstance(value, list) else value for value in losses]
+    assert losses[0] > losses[1] + 0.1
+
+
+def test_bad_input():
+    for options, message in (
+        ({"num_levels": 4}, "`num_levels` must be an odd integer.*num_levels=4"),
+        ({"vector_levels": 1}, "vector_levels=1"),
+        ({"factor": -1.0}, "factor=-1.0"),
+        ({"num_samples": 0}, "num_samples=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training(models.dense, **options)

@@ -1,0 +1,283 @@
+"""`compress`: a smaller model, its code, and a certificate."""
+
+import math
+
+import keras
+import numpy as np
+
+from tf_genbounds.batches import batches
+from tf_genbounds.checks import check_choice
+from tf_genbounds.compression import weight_code
+from tf_genbounds.compression.certificate import Certificate
+from tf_genbounds.compression.compact import compact_model
+from tf_genbounds.compression.compact import compactable
+from tf_genbounds.compression.compact import fill
+from tf_genbounds.compression.compressed import Compressed
+from tf_genbounds.compression.compressed import architecture_of
+from tf_genbounds.compression.compressed import decode
+from tf_genbounds.compression.compressed import encode
+from tf_genbounds.compression.compressed import names_of
+from tf_genbounds.compression.search import Goal
+from tf_genbounds.compression.search import search_levels
+from tf_genbounds.initial_weights import initial_values
+from tf_genbounds.measure import measure
+from tf_genbounds.measurer import Measurer
+from tf_genbounds.piecewise_linear import graph
+
+METHODS = {
+    "quantize": "plain",
+    "truncate_svd": "low_rank",
+    "matrix_project": "projected",
+}
+FIXED = (
+    "the architecture, the loss and the preprocessing",
+    "the seed and the initial weights that the code adds to, if any",
+    "the code itself",
+)
+
+
+def compress(
+    model,
+    data,
+    method="quantize",
+    *,
+    delta=0.05,
+    keep=0.5,
+    num_levels=None,
+    budget=None,
+    tolerance=None,
+    initial_weights=None,
+    seed=0,
+    search_samples=2000,
+    batch_size=128,
+):
+    """Compresses a model, and certifies what comes out.
+
+    The weights are rounded to few levels, which an adaptive arithmetic code
+    writes; with `"truncate_svd"` and `"matrix_project"` the layers are made
+    compact before. What is returned was decoded from the code word, and the
+    certificate is of that model: see `compression.Certificate`.
+
+    How many levels an array of weights gets is found by a greedy search for the
+    least certificate, or for the fewest bits within `tolerance`, or for few
+    errors within `budget`. Which array becomes coarser next is decided by the
+    layer cushions, which predict what a layer bears. All of this is free: the
+    certificate counts what the decoder needs, and that is in the code.
+
+    Args:
+        model: A built Functional or Sequential model, a classifier.
+        data: The sample with labels, in any form that `measure` takes: the one
+            that the model was trained on, or another.
+        method: `"quantize"`; `"truncate_svd"`: Dense and convolution layers
+            become two layers of few units between them; `"matrix_project"`:
+            they store inner products with random matrices.
+        delta: Float in (0, 1), the failure probability of the certificate.
+        keep: Float in (0, 1], which share of a layer's numbers the last two
+            methods keep. A layer that would not become smaller stays.
+        num_levels: Odd integer, the levels of every array, in place of the
+            search.
+        budget: Bits at most, or a float below 1: a share of 32 bits a weight.
+        tolerance: Float, how much the train error may rise.
+        initial_weights: As for `measure`: what the weights were before training,
+            independent of the sample. The difference is coded (`"quantize"`
+            only).
+        seed: Integer, of the random matrices, fixed before the sample.
+        search_samples: Integer, how many samples the search looks at.
+        batch_size: Integer, for arrays.
+
+    Returns:
+        `compression.Compressed`.
+
+    Raises:
+        ValueError: If an argument is out of range, the data has no labels or
+            the weights are not finite.
+        TypeError: If the model is of another kind.
+
+    Example:
+
+    >>> x = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> model.layers[0].set_weights([np.eye(2), np.zeros(2)])
+    >>> found = compress(model, (x, (x[:, 1] > x[:, 0]).astype(int)))
+    >>> found.certificate.train_error, len(found.code) == found.certificate.bits
+    (0.0, True)
+    >>> found.certificate.value < 0.4
+    True
+
+    References:
+        - [Arora et al., 2018](https://arxiv.org/abs/1802.05296)
+        - [Langford, 2005](https://jmlr.org/papers/v6/langford05a.html)
+    """
+    check_choice("method", method, tuple(METHODS))
+    _check(delta, keep, num_levels, budget, tolerance)
+    graph(model)  # Refuses models that cannot be rebuilt.
+    _check_labels(data)
+    if initial_weights is not None and method != "quantize":
+        raise ValueError(
+            "`initial_weights` go with quantization: other methods change the "
+            f"weights. Received: method={method!r}"
+        )
+    forms = [_form(layer, METHODS[method], keep) for layer in compactable(model)]
+    compact = compact_model(model, forms, seed)
+    fill(model, forms, compact, seed)
+    initial = _initial(model, initial_weights)
+    arrays = [np.asarray(w, "float32") for w in compact.get_weights()]
+    if initial is not None:
+        arrays = [a - b for a, b in zip(arrays, initial, strict=True)]
+    if num_levels is not None:
+        coded = [weight_code.levels(a, num_levels // 2) for a in arrays]
+    else:
+        if budget is not None and budget < 1:
+            budget = budget * 32 * sum(a.size for a in arrays)
+        coded = _search(
+            model, compact, arrays, initial, data, search_samples, batch_size,
+            delta, budget, tolerance,
+        )  # fmt: skip
+    return certified(
+        model, forms, coded, compact, data, delta=delta, seed=seed,
+        initial=initial, batch_size=batch_size, method=method,
+    )  # fmt: skip
+
+
+def certified(
+    model,
+    forms,
+    coded,
+    compact,
+    data,
+    *,
+    delta,
+    seed=0,
+    initial=None,
+    batch_size=128,
+    method="quantize",
+):
+    """Encodes, decodes, evaluates what was decoded, and certifies it."""
+    code, items = encode(model, forms, coded, compact)
+    architecture = architecture_of(model, seed)
+    decoded = decode(architecture, code, initial)
+    measured = measure(
+        decoded, data, quantities=["margins"], batch_size=batch_size, verbose=0
+    )
+    certificate = Certificate(
+        train_error=measured.train_error,
+        bits=len(code),
+        num_samples=measured.num_samples,
+        delta=delta,
+        items=items,
+        fixed=FIXED,
+    )
+    rows = []
+    for name, before, after, form in zip(
+        names_of(compact), compact.weights, decoded.weights, coded, strict=True
+    ):
+        old, new = (keras.ops.convert_to_numpy(w) for w in (before, after))
+        norm = float(np.linalg.norm(old)) or 1.0
+        rows.append(
+            {
+                "name": name,
+                "method": f"{method}, {_levels(form)}",
+                "numbers": int(old.size),
+                "bits": items[name],
+                "relative_error": float(np.linalg.norm(new - old)) / norm,
+            }
+        )
+    return Compressed(decoded, certificate, tuple(rows), code, architecture, initial)
+
+
+def _form(layer, form, keep):
+    size = math.prod(layer.kernel.shape)
+    if form == "low_rank":
+        each = size // layer.kernel.shape[-1] + layer.kernel.shape[-1]
+        rank = int(keep * size / each)
+        return ("low_rank", rank) if rank >= 1 else ("plain", 0)
+    if form == "projected":
+        count = int(keep * size)
+        return ("projected", count) if 1 <= count < size else ("plain", 0)
+    return "plain", 0
+
+
+def _search(
+    model, compact, arrays, initial, data, samples, batch_size, delta, budget, tolerance
+):
+    """Finds the levels, with trials in the compact model."""
+    cushions = measure(
+        model,
+        data,
+        quantities=["layer_cushion"],
+        num_samples=min(samples, 256),
+        batch_size=batch_size,
+        verbose=0,
+    ).layers
+    sensitivity = []
+    for variable in compact.weights:
+        # Two layers in the place of one carry its name too.
+        found = [cushions[part] for part in variable.path.split("/") if part in cushions]
+        cushion = found[0].layer_cushion if found else None
+        sensitivity.append(1 / cushion if cushion else 1.0)
+    measurer = Measurer(compact, quantities=["margins"])
+    before = compact.get_weights()
+
+    def evaluate(values):
+        if initial is not None:
+            values = [a + b for a, b in zip(initial, values, strict=True)]
+        compact.set_weights(values)
+        found = measurer(data, num_samples=samples, batch_size=batch_size)
+        return found.train_error
+
+    count = sum(b.count for b in batches(data, batch_size=batch_size))
+    goal = Goal(count, delta, budget, tolerance, evaluate(arrays))
+    try:
+        return search_levels(arrays, sensitivity, evaluate, goal)
+    finally:
+        compact.set_weights(before)
+
+
+def _initial(model, weights):
+    if weights is None:
+        return None
+    values = dict(
+        zip(map(id, model.variables), initial_values(model, weights), strict=True)
+    )
+    return [
+        keras.ops.convert_to_numpy(values[id(w)]).astype("float32")
+        for w in model.weights
+    ]
+
+
+def _levels(coded):
+    if isinstance(coded, weight_code.Floats):
+        return f"float{8 * np.dtype(coded.kind).itemsize}"
+    return f"{2 * coded.end + 1} levels"
+
+
+def _check_labels(data):
+    if next(batches(data, num_samples=1)).y is None:
+        raise ValueError(
+            "A certificate counts errors: pass data with labels, `(x, y)`. "
+            "Received: data without labels"
+        )
+
+
+def _check(delta, keep, num_levels, budget, tolerance):
+    if not 0 < delta < 1 or not 0 < keep <= 1:
+        raise ValueError(
+            "`delta` must lie in (0, 1), and `keep` in (0, 1]. "
+            f"Received: delta={delta}, keep={keep}"
+        )
+    if num_levels is not None and (num_levels < 3 or num_levels % 2 == 0):
+        raise ValueError(
+            "`num_levels` must be an odd integer of at least 3. "
+            f"Received: num_levels={num_levels}"
+        )
+    if sum(option is not None for option in (num_levels, budget, tolerance)) > 1:
+        raise ValueError(
+            "Pass at most one of `num_levels`, `budget` and `tolerance`. Received: "
+            f"num_levels={num_levels}, budget={budget}, tolerance={tolerance}"
+        )
+    if budget is not None and not budget > 0:
+        raise ValueError(f"`budget` must be positive. Received: budget={budget}")
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(
+            f"`tolerance` must not be negative. Received: tolerance={tolerance}"
+        )

@@ -1,0 +1,122 @@
+"""How coarse each array of weights may be: a greedy search.
+
+Only the encoder searches, so whatever it tries is free: the certificate holds
+for all code words at once.
+"""
+
+import numpy as np
+
+from tf_genbounds.bounds.concentration import klinv
+from tf_genbounds.compression import weight_code
+from tf_genbounds.compression.arithmetic_coder import code_length
+
+# Levels on each side of 0, from fine to coarse.
+LADDER = (127, 31, 15, 7, 3, 2, 1)
+
+
+class Goal:
+    """What the search is for.
+
+    Args:
+        num_samples: Integer, of the certificate.
+        delta: Float.
+        budget: Bits at most, or `None`.
+        tolerance: Train error at most above that of the original, or `None`.
+        error: Train error of the original.
+
+    Without budget and tolerance the goal is the least certificate.
+    """
+
+    def __init__(self, num_samples, delta, budget, tolerance, error):
+        self._num_samples = num_samples
+        self._delta = delta
+        self._budget = budget
+        self._largest = None if tolerance is None else error + tolerance
+        self._best = np.inf
+
+    def reached(self, bits):
+        """Whether the search may end."""
+        return self._budget is not None and bits <= self._budget
+
+    def accepts(self, error, bits):
+        """Whether a coarser setting is kept."""
+        if self._budget is not None:
+            return True
+        if self._largest is not None:
+            return error <= self._largest
+        rate = (bits * np.log(2) + np.log(1 / self._delta)) / self._num_samples
+        value = klinv(error, rate)
+        if value >= self._best:
+            return False
+        self._best = value
+        return True
+
+
+def search_levels(arrays, sensitivity, evaluate, goal):
+    """Chooses the levels of each array.
+
+    In each step the array goes one step down the ladder for which the predicted
+    damage, the increase of `(sensitivity ||error|| / ||array||)**2`, is least
+    for each bit that it saves; the step is kept if the goal accepts it.
+
+    Args:
+        arrays: List of float arrays.
+        sensitivity: Float for each, `1 / layer cushion`: how a relative error
+            of the array shows in the output of its layer.
+        evaluate: Function of a list of decoded arrays, the train error.
+        goal: `Goal`.
+
+    Returns:
+        List of `weight_code.Levels` or `Floats`.
+    """
+    rungs = [[weight_code.levels(a, LADDER[0])] for a in arrays]
+    chosen = [rung[0] for rung in rungs]
+    goal.accepts(evaluate([c.values() for c in chosen]), _bits(chosen))
+    position = [0] * len(arrays)
+    blocked = [isinstance(c, weight_code.Floats) for c in chosen]
+    while not goal.reached(_bits(chosen)):
+        found = []
+        for i, array in enumerate(arrays):
+            if blocked[i] or position[i] + 1 == len(LADDER):
+                continue
+            if len(rungs[i]) == position[i] + 1:
+                rungs[i].append(weight_code.levels(array, LADDER[position[i] + 1]))
+            coarser = rungs[i][position[i] + 1]
+            saved = _bits([chosen[i]]) - _bits([coarser])
+            if saved <= 0:
+                continue
+            damage = sensitivity[i] ** 2 * (
+                _error(array, coarser) - _error(array, chosen[i])
+            )
+            found.append((damage / saved, i, coarser))
+        if not found:
+            break
+        _, i, coarser = min(found, key=lambda item: item[:2])
+        trial = [*chosen[:i], coarser, *chosen[i + 1 :]]
+        if goal.accepts(evaluate([c.values() for c in trial]), _bits(trial)):
+            chosen = trial
+            position[i] += 1
+        else:
+            blocked[i] = True
+    return chosen
+
+
+def _bits(coded):
+    """The length of the code, but for what ends it."""
+    total = 0.0
+    for item in coded:
+        if isinstance(item, weight_code.Floats):
+            total += 2 + 8 * np.dtype("float32").itemsize * item.array.size
+            continue
+        counts = np.bincount(
+            item.indices.ravel() + item.end, minlength=2 * item.end + 1
+        )
+        total += 16 + 2 * item.end.bit_length() + code_length(counts.tolist())
+    return total
+
+
+def _error(array, coded):
+    square = np.sum(np.square(array, dtype="float64"))
+    if square == 0:
+        return 0.0
+    return np.sum((coded.values() - array.astype("float64")) ** 2) / square
