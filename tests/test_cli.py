@@ -13,6 +13,7 @@ import pytest
 
 from tf_genbounds import __version__
 from tf_genbounds.cli import main
+from tf_genbounds.compression import Compressed
 from tf_genbounds.data import load
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import Measurements
@@ -297,3 +298,38 @@ def _status(arguments):
         return main(arguments)
     except SystemExit as exit:
         return exit.code
+
+
+@pytest.mark.parametrize("method", ["quantize", "truncate_svd"])
+def test_compress_writes_the_code_and_says_what_it_proves(
+    method, saved, tmp_path, capfd
+):
+    out = str(tmp_path / "small.code")
+    arguments = ["compress", saved, "--data", "digits", "--out", out]
+    assert main([*arguments, "--method", method, "--keep", "0.9"]) == 0
+    printed = " ".join(capfd.readouterr().out.split())
+    found = Compressed.load(out)
+    assert f"{found.certificate.bits:,} bits" in printed
+    assert found.certificate.statement() in printed
+    assert found.certificate.num_samples == 1437
+    assert main([*arguments, "--method", method, "--keep", "0.9", "--json"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert result["bits"] == found.certificate.bits
+    assert result["certificate"]["value"] == found.certificate.value
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--method", "prune"], "`method` must be one of"),
+        (["--delta", "2"], "delta=2.0"),
+        (["--tolerance", "-1"], "tolerance=-1.0"),
+        (["--out", "/no/such/folder/file"], "cannot be written"),
+    ],
+)
+def test_compress_refuses_in_one_line(arguments, message, saved, tmp_path, capfd):
+    out = ["--out", str(tmp_path / "small.code")]
+    assert main(["compress", saved, "--data", "digits", *out, *arguments]) == 2
+    printed, error = capfd.readouterr()
+    assert not printed and message in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "small.code").exists()

@@ -8,6 +8,10 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[1] / "examples"
 OPTIONS = {
+    "certify_mnist.py": [
+        *("--data", "digits", "--epochs", "1", "--exact-epochs", "1"),
+        *("--samples", "256", "--width", "2"),
+    ],
     "darc1_mnist.py": [
         *("--data", "digits", "--epochs", "2", "--samples", "128"),
         *("--seeds", "2", "--width", "4"),
@@ -23,6 +27,7 @@ OPTIONS = {
     ],
 }
 SAYS = {
+    "certify_mnist.py": "With probability 0.95 the network is wrong on at most",
     "darc1_mnist.py": "of that without DARC1 (paper: 0.89",
     "noise_stability_vgg.py": "the effective parameters are",
     "random_labels.py": "larger with true labels",
@@ -39,6 +44,7 @@ def test_every_example_is_run():
     [
         # It compiles the Jacobians of three networks.
         pytest.param("noise_stability_vgg.py", marks=pytest.mark.slow),
+        "certify_mnist.py",
         "darc1_mnist.py",
         "random_labels.py",
         "two_phase.py",

@@ -1,4 +1,4 @@
-"""The command line: `tf-genbounds demo`, `report`, `measure`, `experiment`.
+"""The command line: `tf-genbounds demo`, `report`, `measure`, `compress`, ...
 
 The commands themselves are in `commands`.
 """
@@ -11,6 +11,9 @@ import sys
 from tf_genbounds import commands
 from tf_genbounds._version import __version__
 
+_COMPRESS_EXAMPLE = (
+    "example: tf-genbounds compress model.keras --data mnist --out model.code"
+)
 _DEMO_EXAMPLE = "example: tf-genbounds demo --out demo --epochs 5"
 _REPORT_EXAMPLE = (
     "example: tf-genbounds report model.keras --data mnist --out mnist-report"
@@ -132,6 +135,52 @@ def _parser():
     )
     measure.set_defaults(run=commands.measure)
 
+    compress = subparsers.add_parser(
+        "compress",
+        help="compress a saved model, and certify it",
+        description="Compresses a saved model, writes the code to a file, and "
+        "prints what the code proves of the compressed model.",
+        epilog=_COMPRESS_EXAMPLE,
+    )
+    _add_model(compress)
+    compress.add_argument(
+        "--method",
+        metavar="NAME",
+        default="quantize",
+        help="quantize, truncate_svd or matrix_project (default: %(default)s)",
+    )
+    compress.add_argument(
+        "--keep",
+        metavar="SHARE",
+        type=float,
+        default=0.5,
+        help="of the numbers of a layer, for the last two (default: %(default)s)",
+    )
+    compress.add_argument(
+        "--delta",
+        metavar="P",
+        type=float,
+        default=0.05,
+        help="failure probability of the certificate (default: %(default)s)",
+    )
+    compress.add_argument(
+        "--tolerance",
+        metavar="E",
+        type=float,
+        help="make the code as short as this rise of the train error allows "
+        "(default: make the certificate as small as possible)",
+    )
+    compress.add_argument(
+        "--split",
+        metavar="SPLIT",
+        default="train",
+        help="the sample of the certificate (default: %(default)s)",
+    )
+    compress.add_argument(
+        "--out", metavar="FILE", required=True, help="file for the code"
+    )
+    compress.set_defaults(run=commands.compress)
+
     experiment = subparsers.add_parser(
         "experiment",
         help="run a study of the papers on a saved model",
@@ -169,11 +218,11 @@ def _parser():
         nargs="+",
         help="such as layer_cushion interlayer_cushion (default: all)",
     )
-    for command in (demo, measure, experiment):
+    for command in (demo, measure, compress, experiment):
         command.add_argument(
             "--seed", metavar="N", type=int, default=0, help="default: %(default)s"
         )
-    for command in (demo, report, measure, experiment):
+    for command in (demo, report, measure, compress, experiment):
         command.add_argument(
             "--json", action="store_true", help="print the result as JSON"
         )

@@ -97,6 +97,71 @@ def measure(arguments):
         console.print(f"- {note}", markup=False)
 
 
+def compress(arguments):
+    """Compresses a saved model."""
+    import json
+    import os
+
+    from rich.console import Console
+
+    from tf_genbounds.compression import compress as make
+    from tf_genbounds.data import load
+    from tf_genbounds.plain import to_plain
+    from tf_genbounds.report.quantities import number
+    from tf_genbounds.report.table import Table, tuples
+    from tf_genbounds.report.text import rich_table
+
+    model = _load_model(arguments.model)
+    found = make(
+        model,
+        load(arguments.data, arguments.split),
+        arguments.method,
+        delta=arguments.delta,
+        keep=arguments.keep,
+        tolerance=arguments.tolerance,
+        seed=arguments.seed,
+    )
+    try:
+        found.save(arguments.out)
+    except OSError as error:
+        raise OSError(
+            f"The file cannot be written ({error.strerror}). "
+            f"Received: out={arguments.out!r}"
+        ) from None
+    bound = found.certificate.bound()
+    if arguments.json:
+        print(
+            json.dumps(
+                {
+                    "certificate": json.loads(bound.to_json()),
+                    "layers": to_plain(list(found.layers)),
+                    "bits": found.certificate.bits,
+                }
+            )
+        )
+        return
+    rows = [
+        (
+            row["name"],
+            row["method"],
+            number(row["numbers"]),
+            number(row["bits"]),
+            number(row["relative_error"]),
+        )
+        for row in found.layers
+    ]
+    headings = ("Weights", "Method", "Numbers", "Bits", "Relative error")
+    Console(highlight=False).print(
+        rich_table(Table("", headings, tuples(rows), num_labels=2))
+    )
+    before = 4 * model.count_params()
+    after = -(-found.certificate.bits // 8)
+    print(f"{number(before)} bytes of weights became {number(after)} of code.")
+    print(bound)
+    size = os.path.getsize(arguments.out)
+    print(f"\nWritten to {arguments.out}, {number(size)} bytes with the architecture")
+
+
 def experiment(arguments):
     """Runs a study on a saved model."""
     from tf_genbounds import experiments
@@ -129,6 +194,8 @@ def _load_model(path):
     import keras
 
     # For their side effect: a model may contain what they register.
+    import tf_genbounds.compression
+    import tf_genbounds.gates
     import tf_genbounds.layers
     import tf_genbounds.losses
     import tf_genbounds.monitor

@@ -46,6 +46,9 @@ class Goal:
             return error <= self._largest
         rate = (bits * np.log(2) + np.log(1 / self._delta)) / self._num_samples
         value = klinv(error, rate)
+        if value > 0.99:
+            # Where nothing is proved, the other form still tells codes apart.
+            value = 1 + error + np.sqrt(rate / 2)
         if value >= self._best:
             return False
         self._best = value
