@@ -13,6 +13,7 @@ from tf_genbounds.compression import Compressed, QuantizedTraining
 from tf_genbounds.compression.arithmetic_coder import code_length
 from tf_genbounds.compression.quantized_training import (
     _code_length,
+    _geometric_length,
     _log_gamma,
     _rounded,
     _step,
@@ -71,7 +72,7 @@ def test_the_metric_is_the_length_of_the_code():
     assert bits == pytest.approx(expected, rel=1e-4)
 
 
-def test_smooth_length_is_the_length_of_whole_levels():
+def test_bits_are_those_of_the_arithmetic_code():
     counts = np.array([40.0, 3.0, 0.0, 200.0, 1.0])
     exact = code_length([40, 3, 0, 200, 1])
     assert float(_code_length(ops.convert_to_tensor(counts, "float32"))) == (
@@ -79,12 +80,22 @@ def test_smooth_length_is_the_length_of_whole_levels():
     )
     for x in (0.5, 1.0, 2.5, 30.5, 5000.0):
         assert float(_log_gamma(x)) == pytest.approx(math.lgamma(x), rel=1e-6, abs=1e-5)
-    # Where every weight is a level, a share is a count.
-    value = np.array([-0.5, 0.0, 0.0, 0.5, 1.0], "float32")
-    log_step = ops.convert_to_tensor(np.log(0.5), "float32")
-    rounded, hard, soft = _rounded(ops.convert_to_tensor(value), log_step, 3)
-    np.testing.assert_array_equal(ops.convert_to_numpy(rounded), value)
-    assert float(hard) == pytest.approx(float(soft), rel=1e-5)
+
+
+def test_the_smooth_length_is_that_of_the_best_geometric_distribution():
+    scaled = np.array([-3.0, 0.0, 0.5, 1.0, 0.0, 2.0], "float32")
+    found = float(_geometric_length(ops.convert_to_tensor(scaled)))
+    lengths = []
+    for ratio in np.linspace(0.01, 0.99, 981):
+        constant = np.log2((1 + ratio) / (1 - ratio))
+        lengths.append(np.sum(constant - np.abs(scaled) * np.log2(ratio)))
+    assert found == pytest.approx(min(lengths), rel=1e-4)
+    # Smaller levels are cheaper, also where all are equally frequent.
+    flat = ops.convert_to_tensor(np.array([-1.0, 0.0, 1.0], "float32"))
+    (gradient,) = arrays(
+        [backend.vjp(_geometric_length, flat, ops.convert_to_tensor(1.0))]
+    )
+    np.testing.assert_array_equal(np.sign(gradient), [-1, 0, 1])
 
 
 def test_the_gradient_goes_through_the_rounding():
@@ -126,9 +137,13 @@ def test_factor_can_change_while_training():
     before = found.evaluate(x, y, return_dict=True, verbose=0)
     found.factor.assign(2.0)
     after = found.evaluate(x, y, return_dict=True, verbose=0)
-    penalty = 2 * before["bits"] * math.log(2) / 40
-    # The smooth length is not that of the rounded weights, but near.
-    assert after["loss"] - before["loss"] == pytest.approx(penalty, rel=0.3)
+    length = sum(
+        float(_rounded(ops.convert_to_tensor(v), s, found._end(v))[2])
+        for v, s in zip(found.model.trainable_variables, found.log_steps, strict=True)
+    )
+    assert after["loss"] - before["loss"] == pytest.approx(
+        2 * length * math.log(2) / 40, rel=1e-4
+    )
     assert not any(found.factor is w for w in found.trainable_weights)
 
 

@@ -1,5 +1,7 @@
 """Training for a short code: weights that are rounded while they are learned."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -20,11 +22,13 @@ class QuantizedTraining(keras.Model):
     gradient goes through the rounding as if it were not there. `compress` then
     writes exactly the network that was trained.
 
-    The loss gains `factor` times the length of the code in nats for each
-    sample, `bits * ln(2) / num_samples`: what the certificate adds to the error.
-    It is made differentiable by sharing a weight between the two nearest levels.
-    The metric `bits` is the length of the code of the levels as they are, by the
-    same formula as the arithmetic code has.
+    The loss gains `factor` times the length of a code in nats for each sample,
+    `bits * ln(2) / num_samples`: what the certificate adds to the error. This code
+    is that of the two-sided geometric distribution with the array's mean
+    `abs(w / step)`, which is differentiable and makes small levels cheaper than
+    large ones. (The length by the frequencies of the levels has no gradient where
+    all are equally frequent, and training stays there.) The metric `bits` is the
+    length of the code that will be written, by the formula of the arithmetic code.
 
     Args:
         model: A built Functional or Sequential model. Its trainable weights are
@@ -207,14 +211,19 @@ def _rounded(value, log_step, end):
     index = ops.stop_gradient(ops.round(scaled))
     through = scaled + ops.stop_gradient(index - scaled)
     levels = ops.arange(-end, end + 1, dtype="float32")
-    flat = ops.reshape(scaled, (-1, 1))
-    # Between two levels a weight counts for both, in proportion.
-    share = ops.sum(ops.relu(1.0 - ops.abs(flat - levels)), axis=0)
     counts = ops.sum(
         ops.cast(ops.abs(ops.reshape(index, (-1, 1)) - levels) < 0.5, "float32"),
         axis=0,
     )
-    return step * through, _code_length(counts), _code_length(share)
+    return step * through, _code_length(counts), _geometric_length(scaled)
+
+
+def _geometric_length(scaled):
+    """The bits of `P(l) = (1 - t) / (1 + t) t**abs(l)`, with the best `t`."""
+    mean = ops.mean(ops.abs(scaled)) + 1e-6
+    ratio = (ops.sqrt(1 + mean**2) - 1) / mean
+    nats = ops.log((1 + ratio) / (1 - ratio)) - mean * ops.log(ratio)
+    return math.prod(scaled.shape) * nats / np.log(2)
 
 
 def _code_length(counts):
