@@ -68,7 +68,8 @@ def main():
 
     rng = np.random.default_rng(0)
     size = arguments.batch_size * arguments.steps
-    data = rng.normal(size=(size, *SHAPE)).astype("float32"), rng.integers(10, size=size)
+    x = rng.normal(size=(size, *SHAPE)).astype("float32")
+    data = x, rng.integers(10, size=size)
     table = rich.table.Table(
         title=f"freeze step over standard step, {keras.backend.backend()}"
     )
@@ -87,7 +88,8 @@ def main():
                     for _ in range(arguments.rounds)
                 ]
             )
-            low, middle, high = np.quantile(times[:, 1] / times[:, 0], [0.25, 0.5, 0.75])
+            ratios = times[:, 1] / times[:, 0]
+            low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
             table.add_row(
                 name,
                 mode,

@@ -17,13 +17,8 @@ from tf_genbounds.functional.operators import (
     unsupported_reason,
 )
 from tf_genbounds.linear_map import LinearMap, batch_norm_scale
+from tf_genbounds.piecewise_linear import PROBABILITIES
 
-_PROBABILITIES = (
-    keras.activations.softmax,
-    keras.activations.sigmoid,
-    keras.activations.log_softmax,
-    keras.activations.log_sigmoid,
-)
 _ACTIVATION_LAYERS = (
     keras.layers.ReLU,
     keras.layers.LeakyReLU,
@@ -208,7 +203,7 @@ class Graph:
             return None
         activation = vars(call.operation).get("activation")
         kind = type(call.operation).__name__
-        if call.pre_activation is not None and activation in _PROBABILITIES:
+        if call.pre_activation is not None and activation in PROBABILITIES:
             name, tensor = activation.__name__, "pre_activation"
         elif _is_keras(call.operation) and kind in _PROBABILITY_OPS:
             name, tensor = kind.lower(), "inputs"

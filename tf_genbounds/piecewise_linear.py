@@ -93,8 +93,7 @@ _NODES = {
     "identity": {"Identity"},
     "probabilities": {"LogSoftmax", "LogSigmoid", "Sigmoid", "Softmax"},
 }
-# The names of the operations are those of the functions, but for their case.
-_PROBABILITIES = (
+PROBABILITIES = (
     keras.activations.softmax,
     keras.activations.sigmoid,
     keras.activations.log_softmax,
@@ -137,7 +136,7 @@ def activation_kind(function):
     """Names the kind of an activation function, as `kind` does."""
     if function is keras.activations.linear:
         return "identity", None
-    if function in _PROBABILITIES:
+    if function in PROBABILITIES:
         return "probabilities", None
     if slopes(function) is not None:
         return "activation", None
@@ -180,8 +179,8 @@ def graph(model):
         )
     if not hasattr(found, "_run_through_graph"):
         raise TypeError(
-            "Only Functional and Sequential models show their graph. Received: a subclassed model, "
-            f"{type(model).__name__} {model.name!r}"
+            "Only Functional and Sequential models show their graph. Received: a "
+            f"subclassed model, {type(model).__name__} {model.name!r}"
         )
     return found
 

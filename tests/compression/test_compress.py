@@ -131,7 +131,10 @@ def test_projected_layers_store_the_numbers_alone():
     compact.set_weights([stored.numbers, layer.get_weights()[1]])
     assert [tuple(w.shape) for w in compact.weights] == [(30,), (4,)]
     np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(compact.kernel), stored.kernel(), rtol=1e-5, atol=1e-6
+        keras.ops.convert_to_numpy(compact.kernel),
+        stored.kernel(),
+        rtol=1e-5,
+        atol=1e-6,
     )
     layer.kernel.assign(stored.kernel())
     np.testing.assert_allclose(

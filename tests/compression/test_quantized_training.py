@@ -54,7 +54,8 @@ def test_the_code_is_of_the_very_network_that_was_trained(make, tmp_path):
     )
     compressed.save(tmp_path / "model.code")
     again = Compressed.load(tmp_path / "model.code")
-    for a, b in zip(arrays(compressed.model.weights), arrays(again.model.weights), strict=True):
+    pair = (arrays(m.weights) for m in (compressed.model, again.model))
+    for a, b in zip(*pair, strict=True):
         np.testing.assert_array_equal(a, b)
     assert compressed.certificate.num_samples == 40
 
@@ -184,13 +185,18 @@ def test_mirrored_strategy(strategy):
 
 def test_regularizers_of_the_model_count():
     model = keras.Sequential(
-        [keras.Input((6,)), layers.Dense(3, kernel_regularizer=keras.regularizers.L2(5.0))]
+        [
+            keras.Input((6,)),
+            layers.Dense(3, kernel_regularizer=keras.regularizers.L2(5.0)),
+        ]
     )
     found = QuantizedTraining(model, num_samples=40, factor=0.0)
     found.compile("sgd", LOSS)
     x, y = models.data(models.dense(), 40)
     plain = QuantizedTraining(
-        keras.Sequential([keras.Input((6,)), layers.Dense(3)]), num_samples=40, factor=0.0
+        keras.Sequential([keras.Input((6,)), layers.Dense(3)]),
+        num_samples=40,
+        factor=0.0,
     )
     plain.model.set_weights(model.get_weights())
     plain.compile("sgd", LOSS)

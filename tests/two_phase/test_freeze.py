@@ -334,7 +334,7 @@ def test_penalties_stay_on_the_paths():
     x = inputs_of(model)
     for m in (model, frozen):
         m(x)
-    expected, found = (sorted(float(loss) for loss in m.losses) for m in (model, frozen))
+    expected, found = (sorted(map(float, m.losses)) for m in (model, frozen))
     assert len(expected) == 4
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

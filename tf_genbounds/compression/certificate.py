@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import occam_bound

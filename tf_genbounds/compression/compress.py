@@ -212,8 +212,8 @@ def _search(
     sensitivity = []
     for variable in compact.weights:
         # Two layers in the place of one carry its name too.
-        found = [cushions[part] for part in variable.path.split("/") if part in cushions]
-        cushion = found[0].layer_cushion if found else None
+        parts = [cushions.get(part) for part in variable.path.split("/")]
+        cushion = next((part.layer_cushion for part in parts if part), None)
         sensitivity.append(1 / cushion if cushion else 1.0)
     measurer = Measurer(compact, quantities=["margins"])
     before = compact.get_weights()

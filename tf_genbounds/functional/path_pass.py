@@ -87,7 +87,8 @@ def path_pass(model, mode, output):
             inputs = recursion.inputs(functional, x)
             found = functional._run_through_graph(inputs, operation_fn)
             total = recursion.commit(keras.tree.flatten(found)[output])
-        return ops.reshape(total.value, (ops.shape(total.exponent)[0], -1)), total.exponent
+        shape = ops.shape(total.exponent)[0], -1
+        return ops.reshape(total.value, shape), total.exponent
 
     return backend.jit(run)
 
@@ -263,9 +264,8 @@ class _Pass:
     def _mean(self, operation, total):
         value = operation(total.value)
         count = math.prod(total.value.shape[1:]) / math.prod(value.shape[1:])
-        return _normal(
-            value * count * self.weight(ops.convert_to_tensor(1 / count)), total.exponent
-        )
+        share = self.weight(ops.convert_to_tensor(1 / count))
+        return _normal(value * count * share, total.exponent)
 
     def _merge(self, operation, *args):
         items = keras.tree.flatten(args)

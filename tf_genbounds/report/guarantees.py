@@ -32,7 +32,10 @@ def guarantees(report):
     ]
     return Table(
         "Guarantees",
-        ("Of", "Bound", "Verdict", "Seen", "Slack", "At most", "Probability", "Samples"),
+        (
+            *("Of", "Bound", "Verdict", "Seen", "Slack"),
+            *("At most", "Probability", "Samples"),
+        ),
         tuples(rows),
         GUARANTEE,
         num_labels=3,
