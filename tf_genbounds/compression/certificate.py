@@ -18,8 +18,8 @@ class Certificate:
     - `value`: `klinv(train_error, (B ln 2 + ln(1 / delta)) / m)`
     - `hoeffding`: `train_error + sqrt((B ln 2 + ln(1 / delta)) / (2 m))`
 
-    It speaks of the decoded model, which the train error is of, and not of the
-    model that was compressed.
+    It speaks of the decoded model, in inference mode and float32, which the train
+    error is of, and not of the model that was compressed.
 
     Attributes:
         train_error: Fraction of the samples that the decoded model gets wrong;

@@ -62,7 +62,10 @@ def compress(
     least certificate, or for the fewest bits within `tolerance`, or for few
     errors within `budget`. Which array becomes coarser next is decided by the
     layer cushions, which predict what a layer bears. All of this is free: the
-    certificate counts what the decoder needs, and that is in the code.
+    certificate counts what the decoder needs, and that is in the code. So the best
+    of several methods and settings may be taken. What is not in the code is not
+    free: of several architectures, seeds or initial weights the best one has to
+    share `delta` with the others.
 
     Args:
         model: A built Functional or Sequential model, a classifier.
