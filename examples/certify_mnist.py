@@ -1,11 +1,14 @@
 """How wrong can a network for MNIST be? A certificate from the training data.
 
 Trains a small network, goes on with rounded weights and the length of their code
-as a part of the loss, writes the code, and certifies the decoded network: a guarantee for unseen data that no test set is needed for. The
-best published certificate of this kind is 11.6 %
-(https://arxiv.org/abs/2211.13609).
+as a part of the loss, writes the code, and certifies the decoded network: a
+guarantee for unseen data that no test set is needed for. The best published
+certificate of this kind is 11.6 % (https://arxiv.org/abs/2211.13609).
 
-    TFDS_DATA_DIR=... python examples/certify_mnist.py --epochs 30
+The architecture counts as fixed. It was chosen out of some ten on the same images,
+which honest accounting prices at four bits.
+
+    TFDS_DATA_DIR=... python examples/certify_mnist.py
 
 With `--data digits` it takes seconds, and proves little: 1437 images are few.
 """
@@ -63,12 +66,12 @@ def main(arguments=None):
     parser.add_argument("--data", default="mnist", help="mnist, digits, ...")
     parser.add_argument("--samples", type=int, default=60000)
     parser.add_argument("--exact-epochs", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=30, help="with rounding")
+    parser.add_argument("--epochs", type=int, default=75, help="with rounding")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--num-levels", type=int, default=5)
-    parser.add_argument("--vector-levels", type=int, default=15)
-    parser.add_argument("--factor", type=float, default=1.0)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--vector-levels", type=int, default=7)
+    parser.add_argument("--factor", type=float, default=2.0)
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default=None, help="file for the code")
