@@ -91,6 +91,13 @@ def test_the_smooth_length_is_that_of_the_best_geometric_distribution():
         constant = np.log2((1 + ratio) / (1 - ratio))
         lengths.append(np.sum(constant - np.abs(scaled) * np.log2(ratio)))
     assert found == pytest.approx(min(lengths), rel=1e-4)
+    # Biases begin with 0.
+    zeros = ops.zeros(50)
+    assert 0 < float(_geometric_length(zeros)) < 0.1
+    (gradient,) = arrays(
+        [backend.vjp(_geometric_length, zeros, ops.convert_to_tensor(1.0))]
+    )
+    assert np.isfinite(gradient).all()
     # Smaller levels are cheaper, also where all are equally frequent.
     flat = ops.convert_to_tensor(np.array([-1.0, 0.0, 1.0], "float32"))
     (gradient,) = arrays(

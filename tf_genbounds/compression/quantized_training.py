@@ -221,7 +221,8 @@ def _rounded(value, log_step, end):
 def _geometric_length(scaled):
     """The bits of `P(l) = (1 - t) / (1 + t) t**abs(l)`, with the best `t`."""
     mean = ops.mean(ops.abs(scaled)) + 1e-6
-    ratio = (ops.sqrt(1 + mean**2) - 1) / mean
+    # `(sqrt(1 + mean**2) - 1) / mean`, without the difference: it may be 0.
+    ratio = mean / (1 + ops.sqrt(1 + mean**2))
     nats = ops.log((1 + ratio) / (1 - ratio)) - mean * ops.log(ratio)
     return math.prod(scaled.shape) * nats / np.log(2)
 
