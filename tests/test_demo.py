@@ -63,6 +63,7 @@ def test_the_penalty_is_of_the_whole_training_data(result):
         np.testing.assert_allclose(penalty, darc1_penalty(logits), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_prints_what_run_returns(result, tmp_path, capfd):
     out = tmp_path / "demo"
     status = main(["demo", "--out", str(out), "--epochs", "2", "--seed", "1"])

@@ -19,6 +19,7 @@ def test_closed_form():
     np.testing.assert_allclose(value[2], stable_rank(matrix), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_monte_carlo_is_within_its_error_of_the_closed_form():
     matrix = np.array([[3.0, 0.0], [0.0, 4.0]], "float32")
     x = np.array([[1.0, 0.0], [1.0, 1.0]], "float32")
@@ -31,6 +32,7 @@ def test_monte_carlo_is_within_its_error_of_the_closed_form():
         assert (abs(np.asarray(value) - exact) < 4 * np.asarray(error)).all()
 
 
+@pytest.mark.slow
 def test_standard_error_is_that_of_the_mean():
     matrix = np.eye(3, dtype="float32")
     x = np.ones((1, 3), "float32")
