@@ -42,8 +42,8 @@ class Gate(_Gated):
     Example:
 
     >>> x, gate = np.array([[1.0, 2.0]]), np.array([[-3.0, 0.5]])
-    >>> keras.ops.convert_to_numpy(Gate()([x, gate]))
-    array([[0., 2.]])
+    >>> keras.ops.convert_to_numpy(Gate()([x, gate])).tolist()
+    [[0.0, 2.0]]
 
     References:
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
@@ -108,8 +108,8 @@ class PReLUGate(Gate):
     >>> layer.build([(None, 2), (None, 2)])
     >>> layer.set_weights([np.array([0.5, 0.25])])
     >>> x, gate = np.array([[8.0, 8.0]]), np.array([[-1.0, 1.0]])
-    >>> keras.ops.convert_to_numpy(layer([x, gate]))
-    array([[4., 8.]])
+    >>> keras.ops.convert_to_numpy(layer([x, gate])).tolist()
+    [[4.0, 8.0]]
     """
 
     def __init__(self, shared_axes=None, **kwargs):
@@ -154,8 +154,8 @@ class MaxPoolingGate(_Gated):
 
     >>> x, gate = np.array([[[1.0], [2.0]]]), np.array([[[5.0], [4.0]]])
     >>> layer = MaxPoolingGate((2,), (2,), "valid", "channels_last")
-    >>> keras.ops.convert_to_numpy(layer([x, gate]))
-    array([[[1.]]])
+    >>> keras.ops.convert_to_numpy(layer([x, gate])).tolist()
+    [[[1.0]]]
 
     References:
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
@@ -262,8 +262,8 @@ class GlobalMaxPoolingGate(_Gated):
 
     >>> x, gate = np.array([[[1.0], [2.0]]]), np.array([[[5.0], [4.0]]])
     >>> layer = GlobalMaxPoolingGate("channels_last")
-    >>> keras.ops.convert_to_numpy(layer([x, gate]))
-    array([[1.]])
+    >>> keras.ops.convert_to_numpy(layer([x, gate])).tolist()
+    [[1.0]]
     """
 
     def __init__(self, data_format, keepdims=False, **kwargs):

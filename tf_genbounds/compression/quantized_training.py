@@ -118,18 +118,9 @@ class QuantizedTraining(keras.Model):
         return levels // 2
 
     def call(self, inputs, training=None):
-        quantized, bits, soft_bits = [], 0.0, 0.0
-        for variable, log_step in zip(
-            self.model.trainable_variables, self.log_steps, strict=True
-        ):
-            value, hard, soft = _rounded(
-                ops.convert_to_tensor(variable), log_step, self._end(variable)
-            )
-            quantized.append(value)
-            bits += hard
-            soft_bits += soft
+        scaled = [_scaled(*arguments) for arguments in self._arrays()]
         outputs, updates, losses = self.model.stateless_call(
-            quantized,
+            [_rounded(*pair) for pair in scaled],
             [v.value for v in self.model.non_trainable_variables],
             inputs,
             training=training,
@@ -141,10 +132,31 @@ class QuantizedTraining(keras.Model):
             variable.assign(value)
         for loss in losses:
             self.add_loss(loss)
+        bits = sum(_geometric_length(array) for array, _ in scaled)
         factor = ops.convert_to_tensor(self.factor)
-        self.add_loss(factor * soft_bits * np.log(2) / self.num_samples)
-        self._bits.update_state(bits)
+        self.add_loss(factor * bits * np.log(2) / self.num_samples)
         return outputs
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        # Keras lets a model change the state of metrics here and nowhere else.
+        self._bits.update_state(
+            sum(
+                _code_length(_counts(_scaled(value, log_step, end)[0], end))
+                for value, log_step, end in self._arrays()
+            )
+        )
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def _arrays(self):
+        """Returns `(value, log_step, end)` for each array that is rounded."""
+        return [
+            (ops.convert_to_tensor(v), ops.convert_to_tensor(s), self._end(v))
+            for v, s in zip(
+                self.model.trainable_variables, self.log_steps, strict=True
+            )
+        ]
 
     def compress(self, data, *, delta=0.05, batch_size=128):
         """Writes the code of the rounded network, and certifies it.
@@ -204,23 +216,28 @@ def _step(log_step):
     return exact + ops.stop_gradient(half - exact)
 
 
-def _rounded(value, log_step, end):
-    """Returns the rounded array, the bits of its code, and a smooth stand-in."""
-    step = _step(ops.convert_to_tensor(log_step))
-    scaled = ops.clip(value / step, -end, end)
-    index = ops.stop_gradient(ops.round(scaled))
-    through = scaled + ops.stop_gradient(index - scaled)
+def _scaled(value, log_step, end):
+    """Returns an array in steps, from `-end` to `end`, and the step."""
+    step = _step(log_step)
+    return ops.clip(value / step, -end, end), step
+
+
+def _rounded(scaled, step):
+    """Rounds to whole steps; the gradient goes through."""
+    return step * (scaled + ops.stop_gradient(ops.round(scaled) - scaled))
+
+
+def _counts(scaled, end):
+    """Returns how often each level occurs."""
     levels = ops.arange(-end, end + 1, dtype="float32")
-    counts = ops.sum(
-        ops.cast(ops.abs(ops.reshape(index, (-1, 1)) - levels) < 0.5, "float32"),
-        axis=0,
-    )
-    return step * through, _code_length(counts), _geometric_length(scaled)
+    same = ops.equal(ops.reshape(ops.round(scaled), (-1, 1)), levels)
+    return ops.sum(ops.cast(same, "float32"), axis=0)
 
 
 def _geometric_length(scaled):
     """The bits of `P(l) = (1 - t) / (1 + t) t**abs(l)`, with the best `t`."""
-    mean = ops.mean(ops.abs(scaled)) + 1e-6
+    # The gradient of `abs` at 0 is 0, on every backend.
+    mean = ops.mean(scaled * ops.stop_gradient(ops.sign(scaled))) + 1e-6
     # `(sqrt(1 + mean**2) - 1) / mean`, without the difference: it may be 0.
     ratio = mean / (1 + ops.sqrt(1 + mean**2))
     nats = ops.log((1 + ratio) / (1 - ratio)) - mean * ops.log(ratio)
