@@ -99,6 +99,10 @@ def test_nodes_of_the_functional_api():
         for tensor in tensors:
             operation = tensor._keras_history.operation
             assert kind(operation) == (name, None), operation
+    integers = keras.ops.cast(x, "int32")._keras_history.operation
+    assert kind(integers) == (None, "casts to int32")
+    halves = keras.ops.cast(x, "float16")._keras_history.operation
+    assert kind(halves) == ("identity", None)
     for tensor in (keras.ops.mean(x), keras.ops.sum(x, axis=0)):
         assert kind(tensor._keras_history.operation)[1].startswith("mixes the exam")
     for tensor in (keras.ops.exp(x), keras.ops.maximum(x, 0.0), keras.ops.abs(x)):

@@ -90,6 +90,11 @@ def batches(data, *, batch_size=128, num_samples=None):
         raise ValueError("`data` must have at least one sample. Received none.")
 
 
+def has_labels(data):
+    """Whether data has labels, by its first sample."""
+    return next(batches(data, num_samples=1)).y is not None
+
+
 def num_batches(data, *, batch_size=128, num_samples=None):
     """Returns how many batches `batches` will yield, or None if unknown."""
     if not _is_dataset(data) and not isinstance(data, keras.utils.PyDataset):

@@ -19,6 +19,15 @@ def check_choice(name, value, choices):
     )
 
 
+def check_num_levels(name, value):
+    """Refuses what is not an odd integer of at least 3: levels around 0."""
+    if not isinstance(value, (int, np.integer)) or value < 3 or value % 2 == 0:
+        raise ValueError(
+            f"`{name}` must be an odd integer of at least 3. "
+            f"Received: {name}={value}"
+        )
+
+
 def check_positive(name, value):
     """Refuses what is not a positive integer."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

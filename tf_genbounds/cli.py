@@ -171,12 +171,6 @@ def _parser():
         "(default: make the certificate as small as possible)",
     )
     compress.add_argument(
-        "--split",
-        metavar="SPLIT",
-        default="train",
-        help="the sample of the certificate (default: %(default)s)",
-    )
-    compress.add_argument(
         "--out", metavar="FILE", required=True, help="file for the code"
     )
     compress.set_defaults(run=commands.compress)
@@ -198,13 +192,14 @@ def _parser():
     )
     experiment.set_defaults(run=commands.experiment)
 
-    for command in (measure, experiment):
+    for command in (measure, compress, experiment):
         command.add_argument(
             "--split",
             metavar="SPLIT",
             default="train",
             help="what the model was trained on (default: %(default)s)",
         )
+    for command in (measure, experiment):
         command.add_argument(
             "--num-samples",
             metavar="N",

@@ -78,7 +78,6 @@ _NODES = {
     "merge": {"Add", "Subtract"},
     "scale": {"Divide", "Multiply", "Negative", "TrueDivide"},
     "rearrangement": {
-        "Cast",
         "Concatenate",
         "ExpandDims",
         "GetItem",
@@ -90,7 +89,7 @@ _NODES = {
         "Swapaxes",
         "Transpose",
     },
-    "identity": {"Identity"},
+    "identity": {"Cast", "Identity"},
     "probabilities": {"LogSoftmax", "LogSigmoid", "Sigmoid", "Softmax"},
 }
 PROBABILITIES = (
@@ -202,6 +201,8 @@ def _reason(operation, found):
         return f"interpolates ({operation.interpolation})"
     if found == "batch_norm" and getattr(operation, "renorm", False):
         return "renormalizes batches (renorm=True)"
+    if type(operation).__name__ == "Cast" and "float" not in str(operation.dtype):
+        return f"casts to {operation.dtype}"
     axis = getattr(operation, "axis", ())
     if type(operation).__name__ in ("Mean", "Sum") and (axis is None or 0 in axis):
         return "mixes the examples of a batch"

@@ -1,5 +1,7 @@
 """From a model to a file and back, and what the certificate counts."""
 
+import importlib
+
 import keras
 import models
 import numpy as np
@@ -8,9 +10,15 @@ from keras import layers
 
 import tf_genbounds as gb
 from tf_genbounds.compression import Compressed, Projected, compress, project
-from tf_genbounds.compression.compact import compactable
+from tf_genbounds.compression.compact import (
+    compact_model,
+    compactable,
+    fill,
+    largest_size,
+)
 from tf_genbounds.compression.weight_code import Floats, Levels, levels
 
+matrix_project = importlib.import_module("tf_genbounds.compression.matrix_project")
 METHODS = ["quantize", "truncate_svd", "matrix_project"]
 
 
@@ -113,14 +121,21 @@ def test_low_rank_layers_are_two_layers(small):
     first, second = pair.layers
     assert first.filters == int(0.9 * 3 * 3 * 4 * 4 / (36 + 4)) == 3
     assert second.kernel_size == (1, 1) and second.filters == 4
-    # At full rank and with fine levels it is the same network.
-    full = compress(model, sample, "truncate_svd", keep=1.0, num_levels=65535)
+    # At full rank it is the same network.
+    forms = [("low_rank", largest_size(c, "low_rank")) for c in compactable(model)]
+    full = compact_model(model, forms, 0)
+    fill(model, forms, full, 0)
     np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(full.model(sample[0][:3])).shape, (3, 3)
+        full.predict(sample[0], verbose=0),
+        model.predict(sample[0], verbose=0),
+        rtol=1e-3,
+        atol=1e-4,
     )
 
 
-def test_projected_layers_store_the_numbers_alone():
+@pytest.mark.parametrize("block", [2**23, 72 * 7])
+def test_projected_layers_store_the_numbers_alone(block, monkeypatch):
+    monkeypatch.setattr(matrix_project, "_BLOCK", block)  # All at once, or seven.
     layer = layers.Conv2D(4, 3, activation="relu", padding="same")
     layer.build((None, 6, 6, 2))
     layer.bias.assign(np.arange(4.0))
@@ -188,6 +203,12 @@ def test_tolerance_and_budget_are_kept(small):
     for budget, bits in ((0.2, 0.2 * 32 * count), (1500, 1500)):
         found = compress(model, sample, budget=budget).certificate
         assert found.bits <= bits + 64
+
+
+def test_a_goal_that_cannot_be_kept_is_said(small):
+    model, sample = small
+    with pytest.warns(UserWarning, match="keeps to the goal. Received: budget=10"):
+        compress(model, sample, budget=10)
 
 
 def test_differences_from_the_start_are_coded(small, tmp_path):

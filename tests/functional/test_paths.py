@@ -346,6 +346,14 @@ def test_a_model_that_is_not_frozen_is_refused():
         functional.path_weight_norms(freeze_activation_pattern(model), order=3)
 
 
+def test_examples_must_stay_apart():
+    inputs = keras.Input((4, 3))
+    mixed = keras.ops.reshape(inputs, (-1, 6))
+    frozen = freeze_activation_pattern(keras.Model(inputs, layers.Dense(2)(mixed)))
+    with pytest.raises(ValueError, match="makes 6 examples of 3"):
+        functional.path_feature_norms(frozen, np.ones((3, 4, 3)))
+
+
 def test_unknown_image_sizes_are_refused():
     model = keras.Sequential(
         [

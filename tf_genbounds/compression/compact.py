@@ -7,6 +7,7 @@ from keras import ops
 
 from tf_genbounds import backend
 from tf_genbounds.compression.matrix_project import DISTRIBUTIONS
+from tf_genbounds.compression.matrix_project import block_rows
 from tf_genbounds.compression.matrix_project import project
 from tf_genbounds.compression.truncate_svd import truncate_svd
 from tf_genbounds.functional.operators import unsupported_reason
@@ -80,10 +81,23 @@ class Projected(keras.layers.Layer):
     def kernel(self):
         """The kernel, computed from the numbers."""
         size = math.prod(self._shape)
-        index = ops.arange(self.num_numbers, dtype="int32")
-        signs = DISTRIBUTIONS["rademacher"]([self.seed, self.index, index], size)
+        rows = block_rows(size, self.num_numbers)
+        blocks = -(-self.num_numbers // rows)
         numbers = ops.cast(self.numbers, "float32") / self.num_numbers
-        return ops.reshape(ops.matmul(numbers, signs), self._shape)
+        numbers = ops.pad(numbers, [(0, blocks * rows - self.num_numbers)])
+        numbers = ops.reshape(numbers, (blocks, rows))
+
+        def add(block, total):
+            index = block * rows + ops.arange(rows, dtype="int32")
+            signs = DISTRIBUTIONS["rademacher"]([self.seed, self.index, index], size)
+            return total + ops.matmul(ops.take(numbers, block, axis=0), signs)
+
+        total = ops.zeros(size)
+        if blocks == 1:
+            total = add(0, total)
+        else:  # All signs at once would be as many as kernel times numbers.
+            total = ops.fori_loop(0, blocks, add, total)
+        return ops.reshape(total, self._shape)
 
     def compute_output_shape(self, input_shape):
         return self._template().compute_output_shape(input_shape)

@@ -1,12 +1,15 @@
 """`compress`: a smaller model, its code, and a certificate."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
 
 from tf_genbounds.batches import batches
+from tf_genbounds.batches import has_labels
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_num_levels
 from tf_genbounds.compression import weight_code
 from tf_genbounds.compression.certificate import Certificate
 from tf_genbounds.compression.compact import compact_model
@@ -80,7 +83,7 @@ def compress(
         num_levels: Odd integer, the levels of every array, in place of the
             search.
         budget: Bits at most, or a float below 1: a share of 32 bits a weight.
-        tolerance: Float, how much the train error may rise.
+        tolerance: Float, how much the error on the search samples may rise.
         initial_weights: As for `measure`: what the weights were before training,
             independent of the sample. The difference is coded (`"quantize"`
             only).
@@ -95,6 +98,9 @@ def compress(
         ValueError: If an argument is out of range, the data has no labels or
             the weights are not finite.
         TypeError: If the model is of another kind.
+
+    Warns:
+        UserWarning: If `budget` or `tolerance` cannot be kept.
 
     Example:
 
@@ -114,7 +120,11 @@ def compress(
     check_choice("method", method, tuple(METHODS))
     _check(delta, keep, num_levels, budget, tolerance)
     graph(model)  # Refuses models that cannot be rebuilt.
-    _check_labels(data)
+    if not has_labels(data):
+        raise ValueError(
+            "A certificate counts errors: pass data with labels, `(x, y)`. "
+            "Received: data without labels"
+        )
     if initial_weights is not None and method != "quantize":
         raise ValueError(
             "`initial_weights` go with quantization: other methods change the "
@@ -231,9 +241,16 @@ def _search(
     count = sum(b.count for b in batches(data, batch_size=batch_size))
     goal = Goal(count, delta, budget, tolerance, evaluate(arrays))
     try:
-        return search_levels(arrays, sensitivity, evaluate, goal)
+        found = search_levels(arrays, sensitivity, evaluate, goal)
     finally:
         compact.set_weights(before)
+    if not goal.kept:
+        warnings.warn(
+            "No setting of the levels keeps to the goal. Received: "
+            f"budget={budget}, tolerance={tolerance}",
+            stacklevel=3,
+        )
+    return found
 
 
 def _initial(model, weights):
@@ -254,25 +271,14 @@ def _levels(coded):
     return f"{2 * coded.end + 1} levels"
 
 
-def _check_labels(data):
-    if next(batches(data, num_samples=1)).y is None:
-        raise ValueError(
-            "A certificate counts errors: pass data with labels, `(x, y)`. "
-            "Received: data without labels"
-        )
-
-
 def _check(delta, keep, num_levels, budget, tolerance):
     if not 0 < delta < 1 or not 0 < keep <= 1:
         raise ValueError(
             "`delta` must lie in (0, 1), and `keep` in (0, 1]. "
             f"Received: delta={delta}, keep={keep}"
         )
-    if num_levels is not None and (num_levels < 3 or num_levels % 2 == 0):
-        raise ValueError(
-            "`num_levels` must be an odd integer of at least 3. "
-            f"Received: num_levels={num_levels}"
-        )
+    if num_levels is not None:
+        check_num_levels("num_levels", num_levels)
     if sum(option is not None for option in (num_levels, budget, tolerance)) > 1:
         raise ValueError(
             "Pass at most one of `num_levels`, `budget` and `tolerance`. Received: "

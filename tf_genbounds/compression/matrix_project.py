@@ -48,7 +48,7 @@ class Projection:
         return (total / len(self.numbers)).reshape(self.shape)
 
     def _rows(self):
-        return _rows(math.prod(self.shape), len(self.numbers))
+        return block_rows(math.prod(self.shape), len(self.numbers))
 
 
 def matrix_project(
@@ -148,7 +148,7 @@ def project(kernel, count, *, seed, layer=0, distribution="rademacher"):
     kernel = finite(kernel).astype("float32")
     if count < 1:
         raise ValueError(f"`count` must be positive. Received: count={count}")
-    rows = _rows(kernel.size, count)
+    rows = block_rows(kernel.size, count)
     reduce = _compiled("reduce", kernel.size, rows, distribution)
     flat = ops.convert_to_tensor(kernel.reshape(-1))
     numbers = np.zeros(-(-count // rows) * rows, "float32")
@@ -190,7 +190,8 @@ def _keys(*keys):
     return [ops.convert_to_tensor(key, "int32") for key in keys]
 
 
-def _rows(size, count):
+def block_rows(size, count):
+    """Returns how many random matrices are made at a time."""
     return max(1, min(count, _BLOCK // size))
 
 

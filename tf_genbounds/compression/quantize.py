@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tf_genbounds.checks import check_num_levels
 from tf_genbounds.compression.matrix_project import finite
 
 
@@ -26,7 +27,7 @@ class Quantized:
         return self.step * self.indices.astype("float32")
 
 
-def quantize(array, num_levels, *, largest=None):
+def quantize(array, num_levels, *, largest=None, step=None):
     """Rounds numbers to a uniform grid around 0.
 
     `Q(t) = step * clip(round(t / step), -n, n)`, with `2 n + 1` levels and
@@ -39,6 +40,7 @@ def quantize(array, num_levels, *, largest=None):
         largest: Positive float, the end of the grid. Defaults to the largest
             magnitude in `array`. The step is rounded to float32 first: what is
             decoded is exactly what is returned.
+        step: Positive float32 or float16, in place of `largest`.
 
     Returns:
         `Quantized`.
@@ -55,21 +57,23 @@ def quantize(array, num_levels, *, largest=None):
     array([-1. ,  0. ,  0.5], dtype=float32)
     """
     array = finite(array)
-    if num_levels < 3 or num_levels % 2 == 0:
-        raise ValueError(
-            "`num_levels` must be an odd integer of at least 3. "
-            f"Received: num_levels={num_levels}"
-        )
+    check_num_levels("num_levels", num_levels)
+    end = num_levels // 2
+    if step is not None:
+        return _rounded(array, np.float32(step), end)
     if largest is None:
         largest = float(np.max(np.abs(array), initial=0.0)) or 1.0
     if not largest > 0:
         raise ValueError(f"`largest` must be positive. Received: largest={largest}")
-    end = num_levels // 2
     step = np.float32(largest / end)
     if step == 0:
         raise ValueError(
             "`largest` is too small for a float32 step. "
             f"Received: largest={largest}"
         )
+    return _rounded(array, step, end)
+
+
+def _rounded(array, step, end):
     indices = np.clip(np.round(array.astype("float64") / float(step)), -end, end)
-    return Quantized(indices.astype("int64"), step, num_levels)
+    return Quantized(indices.astype("int64"), step, 2 * end + 1)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_genbounds.checks import check_num_levels
 from tf_genbounds.checks import check_positive
 from tf_genbounds.compression import weight_code
 from tf_genbounds.compression.compact import compact_model
@@ -28,7 +29,8 @@ class QuantizedTraining(keras.Model):
     `abs(w / step)`, which is differentiable and makes small levels cheaper than
     large ones. (The length by the frequencies of the levels has no gradient where
     all are equally frequent, and training stays there.) The metric `bits` is the
-    length of the code that will be written, by the formula of the arithmetic code.
+    length of the code that will be written, without the header of each array, by
+    the formula of the arithmetic code.
 
     Args:
         model: A built Functional or Sequential model. Its trainable weights are
@@ -78,11 +80,7 @@ class QuantizedTraining(keras.Model):
             "num_levels": num_levels,
             "vector_levels": vector_levels,
         }.items():
-            if value < 3 or value % 2 == 0:
-                raise ValueError(
-                    f"`{option}` must be an odd integer of at least 3. "
-                    f"Received: {option}={value}"
-                )
+            check_num_levels(option, value)
         if not factor >= 0:
             raise ValueError(
                 f"`factor` must not be negative. Received: factor={factor}"

@@ -25,6 +25,9 @@ class Goal:
         error: Train error of the original.
 
     Without budget and tolerance the goal is the least certificate.
+
+    Attributes:
+        kept: Boolean, whether the search kept to the budget or tolerance.
     """
 
     def __init__(self, num_samples, delta, budget, tolerance, error):
@@ -33,10 +36,14 @@ class Goal:
         self._budget = budget
         self._largest = None if tolerance is None else error + tolerance
         self._best = np.inf
+        self.kept = budget is None
 
     def reached(self, bits):
         """Whether the search may end."""
-        return self._budget is not None and bits <= self._budget
+        if self._budget is None or bits > self._budget:
+            return False
+        self.kept = True
+        return True
 
     def accepts(self, error, bits):
         """Whether a coarser setting is kept."""
@@ -74,7 +81,9 @@ def search_levels(arrays, sensitivity, evaluate, goal):
     """
     rungs = [[weight_code.levels(a, LADDER[0])] for a in arrays]
     chosen = [rung[0] for rung in rungs]
-    goal.accepts(evaluate([c.values() for c in chosen]), _bits(chosen))
+    goal.kept = goal.accepts(
+        evaluate([c.values() for c in chosen]), _bits(chosen)
+    ) and goal.kept
     position = [0] * len(arrays)
     blocked = [isinstance(c, weight_code.Floats) for c in chosen]
     while not goal.reached(_bits(chosen)):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tf_genbounds.compression.matrix_project import finite
+from tf_genbounds.compression.quantize import quantize
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,8 +112,8 @@ def levels(array, end, step=None):
             rounded = np.float16(candidate)
         if not 0 < rounded < np.inf:
             continue
-        indices = np.clip(np.round(array / float(rounded)), -end, end)
-        error = np.sum((indices * float(rounded) - array) ** 2)
+        found = quantize(array, 2 * end + 1, step=rounded)
+        error = np.sum((found.values() - array) ** 2)
         if best is None or error < best[0]:
-            best = error, Levels(indices.astype("int64"), rounded, end)
+            best = error, Levels(found.indices, rounded, end)
     return Floats(array.astype("float32")) if best is None else best[1]

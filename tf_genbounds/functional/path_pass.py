@@ -314,6 +314,12 @@ def _is_total(item):
 
 def _normal(value, exponent):
     """Scales each example's array to a largest entry from 1 to 2."""
+    sizes = value.shape[0], getattr(exponent, "shape", (None,))[0]
+    if None not in sizes and sizes[0] != sizes[1]:
+        raise ValueError(
+            "Paths are of single examples. Received: an operation that makes "
+            f"{sizes[0]} examples of {sizes[1]}"
+        )
     axes = tuple(range(1, len(value.shape)))
     largest = ops.max(ops.abs(value), axis=axes, keepdims=True)
     shift = ops.floor(ops.log2(ops.where(largest > 0, largest, 1.0)))

@@ -6,7 +6,7 @@ import json
 import keras
 
 from tf_genbounds._version import __version__
-from tf_genbounds.batches import batches
+from tf_genbounds.batches import has_labels
 from tf_genbounds.bounds import Bound
 from tf_genbounds.checks import check_choice
 from tf_genbounds.experiments import NoiseAttenuation
@@ -242,7 +242,7 @@ def report(
         )
         options["num_samples"] = num_samples
     quantities = [*OF_WEIGHTS, *OF_SAMPLES]
-    if not _has_labels(train):
+    if not has_labels(train):
         quantities.remove("margins")
     train = measure(model, train, quantities=quantities, **options)
     return Report(
@@ -260,10 +260,6 @@ def report(
         history=history,
         baseline=baseline,
     )
-
-
-def _has_labels(data):
-    return next(batches(data, num_samples=1)).y is not None
 
 
 def _bounds(bounds):

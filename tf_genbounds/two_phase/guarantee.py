@@ -41,6 +41,7 @@ def bound(
         verbose=0,
     ).margins
     features = path_feature_norms(model, x, output=output, batch_size=batch_size)
+    features *= 1 + _ROUNDING
     weights = path_weight_norms(model, output=output)
     norm = float(np.max(weights)) * (1 + _ROUNDING)
     # One bound for each margin of the grid; all of them hold at once. Margins
@@ -53,7 +54,7 @@ def bound(
             margin=2.0**exponent,
             weight_norm=norm,
             num_classes=len(weights),
-            feature_norms=features * (1 + _ROUNDING),
+            feature_norms=features,
             delta=delta,
             constant=constant,
         )
