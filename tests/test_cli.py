@@ -85,7 +85,9 @@ def test_measure_prints_what_measure_returns(saved, tmp_path, capfd):
     assert result.pairs == {}
 
 
-@pytest.mark.parametrize("name", ["noise_attenuation", "noise_stability"])
+@pytest.mark.parametrize(
+    "name", ["noise_attenuation", "noise_stability", "compare_bounds"]
+)
 def test_experiment_writes_numbers_and_plot(name, saved, tmp_path, capfd):
     out = tmp_path / "out"
     arguments = ["experiment", name, saved, "--data", "digits", "--num-samples", "5"]

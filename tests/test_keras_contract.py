@@ -33,6 +33,7 @@ OBJECTS = [
 # These see the inside of a network: tests/metrics, test_callbacks, test_monitor.
 INSIDE = [
     gb.metrics.ActivationContraction,
+    gb.metrics.Complexities,
     gb.metrics.DistanceFromInitialization,
     gb.metrics.EffectiveParameters,
     gb.metrics.InterlayerCushion,

@@ -179,12 +179,14 @@ def _parser():
         "experiment",
         help="run a study of the papers on a saved model",
         description="Runs noise_attenuation (figure 1 of the compression "
-        "paper) or noise_stability (figure 2) on a saved model and writes "
-        "its numbers and its plot.",
+        "paper), noise_stability (figure 2) or compare_bounds (figure 3) on a "
+        "saved model and writes its numbers and its plot.",
         epilog=_EXPERIMENT_EXAMPLE,
     )
     experiment.add_argument(
-        "name", metavar="NAME", help="noise_attenuation or noise_stability"
+        "name",
+        metavar="NAME",
+        help="noise_attenuation, noise_stability or compare_bounds",
     )
     _add_model(experiment)
     experiment.add_argument(

@@ -170,15 +170,14 @@ def experiment(arguments):
     from tf_genbounds.report.plots import save_svg
     from tf_genbounds.report.writing import output_folder
 
-    check_choice(
-        "NAME", arguments.name, ("noise_attenuation", "noise_stability")
-    )
+    studies = ("noise_attenuation", "noise_stability", "compare_bounds")
+    check_choice("NAME", arguments.name, studies)
     study = getattr(experiments, arguments.name)
     model = _load_model(arguments.model)
-    x, _ = load(arguments.data, arguments.split)
+    data = load(arguments.data, arguments.split)
     with output_folder(arguments.out) as folder:
         result = study(
-            model, x, num_samples=arguments.num_samples, seed=arguments.seed
+            model, data, num_samples=arguments.num_samples, seed=arguments.seed
         )
         path = folder / f"{arguments.name}.json"
         path.write_text(result.to_json(), encoding="utf-8")

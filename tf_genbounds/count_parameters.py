@@ -1,10 +1,12 @@
-"""The effective parameters of what was measured, with its assumptions."""
+"""The complexities of what was measured, with their assumptions."""
 
 import dataclasses
 import math
 
 from tf_genbounds.bounds import Assumption
+from tf_genbounds.bounds import Complexity
 from tf_genbounds.bounds import effective_parameters
+from tf_genbounds.bounds import norm_based_complexities
 
 
 def count_parameters(measurements, constants, *, margin, delta, from_init):
@@ -18,17 +20,7 @@ def count_parameters(measurements, constants, *, margin, delta, from_init):
         "patch_overlaps": "patch_overlap",
         "num_parameters": "num_parameters",
     }
-    columns = {
-        key: [getattr(layer, field) for layer in measurements.layers.values()]
-        for key, field in fields.items()
-    }
-    missing = [fields[key] for key, values in columns.items() if None in values]
-    if missing:
-        raise ValueError(
-            "The effective parameters need all of "
-            f"{sorted(set(fields.values()))} at every layer. "
-            f"Received: no {', '.join(missing)} at some layer"
-        )
+    columns = _columns(measurements, fields)
     options = {}
     if constants != "ignore":
         margin = measurements.margin() if margin is None else margin
@@ -55,6 +47,84 @@ def count_parameters(measurements, constants, *, margin, delta, from_init):
     if margin is not None and not margin > 0:
         result = dataclasses.replace(result, value=math.inf)
     return result
+
+
+def side_by_side(measurements, *, margin, scale_inputs, variant, from_init):
+    """See `Measurements.complexities`."""
+    layers = measurements.layers.values()
+    margin = measurements.margin() if margin is None else margin
+    of_code = variant == "neyshabur-code" and from_init
+    fields = {
+        "spectral_norms": "kernel_spectral_norm",
+        "frobenius_norms": "frobenius_norm",
+        "l1_inf_norms": "l1_inf_norm",
+        "l21_norms": "l21_distance_from_init" if of_code else "l21_norm",
+        "num_units": "num_channels",
+        "distances": "distance_from_init" if of_code else "frobenius_norm",
+    }
+    input_norm = measurements.max_input_norm if scale_inputs else 1.0
+    if input_norm is None:
+        raise ValueError(
+            "`scale_inputs` needs inputs of floats, whose norms were measured. "
+            "Received: max_input_norm=None"
+        )
+    num_parameters = sum(layer.num_parameters for layer in layers)
+    seen = tuple(
+        Assumption(f"The layer counts. Received: {name}, {reason}", "failed")
+        for name, reason in measurements.unsupported.items()
+    )
+    found = norm_based_complexities(
+        **_columns(measurements, fields),
+        margin=margin,
+        input_norm=input_norm,
+        variant=variant,
+        num_samples=measurements.num_samples,
+        num_inputs=math.prod(next(iter(layers)).input_shape),
+        num_parameters=num_parameters,
+        assumptions=seen,
+    )
+    if variant != "paper":
+        return found
+    found["parameters"] = Complexity(
+        name="parameters",
+        value=float(num_parameters),
+        unit="samples",
+        formula="number of weights of the linear layers",
+        reference="https://arxiv.org/abs/1703.02930",
+        assumptions=seen,
+    )
+    ours = count_parameters(
+        measurements, "ignore", margin=margin, delta=None, from_init=from_init
+    )
+    scale = math.inf
+    if margin > 0:
+        scale = (measurements.max_output_norm / margin) ** 2
+    found["effective_parameters"] = dataclasses.replace(
+        ours,
+        name="effective parameters",
+        value=ours.value * scale if ours.value else 0.0,
+        unit="samples",
+        formula=f"max_x ||f(x)||^2 / gamma^2 {ours.formula}",
+        layers=(),
+        assumptions=(*ours.assumptions, *seen),
+    )
+    return found
+
+
+def _columns(measurements, fields):
+    """Returns a list over the layers for each field; none may be missing."""
+    columns = {
+        key: [getattr(layer, field) for layer in measurements.layers.values()]
+        for key, field in fields.items()
+    }
+    missing = [fields[key] for key, values in columns.items() if None in values]
+    if missing:
+        raise ValueError(
+            "A complexity needs all of "
+            f"{sorted(set(fields.values()))} at every layer. "
+            f"Received: no {', '.join(missing)} at some layer"
+        )
+    return columns
 
 
 def _assumptions(measurements, margin):

@@ -39,8 +39,13 @@ class LayerMeasurements:
         operator_frobenius_norm: `||A||_F` of the operator.
         stable_rank: `||A||_F**2 / ||A||_2**2` of the kernel.
         operator_stable_rank: The same of the operator.
+        l1_inf_norm: `||A||_{1,inf}` of the kernel: the largest sum of absolute
+            values of the weights into a unit.
+        l21_norm: `||A||_{2,1}` of the kernel: the sum over the units of the norm
+            of the weights into them.
         converged: Whether every power iteration of this layer converged.
         distance_from_init: `||A - A_0||_F` of the kernel.
+        l21_distance_from_init: `||A - A_0||_{2,1}` of the kernel.
         layer_cushion: Minimum over the samples of
             `||A v|| / (||A||_F ||v||)`, with `v` the layer's input and the
             Frobenius norm of the kernel.
@@ -75,8 +80,11 @@ class LayerMeasurements:
     operator_frobenius_norm: float | None = None
     stable_rank: float | None = None
     operator_stable_rank: float | None = None
+    l1_inf_norm: float | None = None
+    l21_norm: float | None = None
     converged: bool | None = None
     distance_from_init: float | None = None
+    l21_distance_from_init: float | None = None
     layer_cushion: float | None = None
     layer_cushion_from_init: float | None = None
     activation_contraction: float | None = None

@@ -42,8 +42,8 @@ def measure(
             `keras.utils.PyDataset` of batches, or `x` alone, which leaves out
             the margins. Labels are class indices or one-hot.
         quantities: List of names, or `None` for all. Of weights:
-            `"spectral_norm"`, `"frobenius_norm"`, `"stable_rank"`; the first
-            two come with both matrices of a convolution, see
+            `"spectral_norm"`, `"frobenius_norm"`, `"stable_rank"`, which come
+            with both matrices of a convolution, and `"unit_norms"`, see
             `LayerMeasurements`. Of samples: `"layer_cushion"`,
             `"activation_contraction"`, `"margins"` (which brings the train
             error). Of pairs of layers: `"interlayer_cushion"` and

@@ -7,6 +7,7 @@ import numpy as np
 
 from tf_genbounds.checks import check_choice
 from tf_genbounds.count_parameters import count_parameters
+from tf_genbounds.count_parameters import side_by_side
 from tf_genbounds.layer_measurements import LayerMeasurements
 from tf_genbounds.layer_measurements import PairMeasurements
 from tf_genbounds.layer_measurements import REDUCTIONS
@@ -31,6 +32,8 @@ class Measurements:
         margins: Array of shape `(num_samples,)`, the margin of each sample
             on the logits, or `None` without labels.
         max_output_norm: Maximum over the samples of the norm of the logits.
+        max_input_norm: Maximum over the samples of the norm of the inputs, or `None`
+            if they are not floats.
         dropped: Fraction of the samples that `quantile` left out; a bound that
             uses these numbers must add it.
         unsupported: Layers that have no linear map here, by name, with the
@@ -47,6 +50,7 @@ class Measurements:
     train_error: float | None = None
     margins: np.ndarray | None = None
     max_output_norm: float | None = None
+    max_input_norm: float | None = None
     dropped: float = 0.0
     unsupported: dict = dataclasses.field(default_factory=dict)
     notes: tuple = ()
@@ -170,6 +174,47 @@ class Measurements:
             self, constants, margin=margin, delta=delta, from_init=from_init
         )
 
+    def complexities(
+        self, *, margin=None, scale_inputs=False, variant="paper", from_init=False
+    ):
+        """Computes what bounds of several papers grow with, side by side.
+
+        The rows of figure 3 of the compression paper: four by the norms of the
+        weights (see `tf_genbounds.bounds.norm_based_complexities`), the number of
+        parameters, and the effective parameters, times
+        `max_x ||f(x)||^2 / margin^2`. They count samples, with constants and
+        logarithms left out. Convolutions count by their reshaped kernels, as in
+        the paper.
+
+        Args:
+            margin: Positive number, the same for every row. Defaults to the 10th
+                percentile of the sample's margins. If it is not positive, the
+                rows with a margin are `inf`.
+            scale_inputs: Boolean, whether the rows by norms get the factor
+                `max_x ||x||^2`, without which they change with the unit of the
+                inputs.
+            variant: `"paper"`, or `"neyshabur-code"` for the rows by norms as
+                published code prints them: gaps of the risk, without the last two
+                rows.
+            from_init: Boolean, whether the norms in the sums of the last two rows
+                by norms are of the differences from the initial weights (in
+                `"neyshabur-code"`), and so is what the effective parameters count.
+
+        Returns:
+            Dict of `Complexity`s: `"l1_inf"`, `"frobenius"`, `"spectral_l21"`,
+            `"spectral_frobenius"`, `"parameters"` and `"effective_parameters"`.
+
+        Raises:
+            ValueError: If a quantity was not measured.
+        """
+        return side_by_side(
+            self,
+            margin=margin,
+            scale_inputs=scale_inputs,
+            variant=variant,
+            from_init=from_init,
+        )
+
     def quantile(self, zeta):
         """Leaves out a fraction of the samples, those that constrain most.
 
@@ -284,6 +329,7 @@ class Measurements:
                 },
                 "train_error": from_plain(fields["train_error"]),
                 "max_output_norm": from_plain(fields["max_output_norm"]),
+                "max_input_norm": from_plain(fields["max_input_norm"]),
                 "margins": array_from_plain(fields["margins"]),
                 "notes": tuple(fields["notes"]),
                 "distributions": {

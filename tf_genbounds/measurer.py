@@ -164,6 +164,9 @@ class Measurer:
         }
         logits = ops.convert_to_numpy(logits)[: batch.count]
         found["output_norm"] = ops.convert_to_numpy(sample_norm(logits))
+        norms = _input_norms(batch.x)
+        if norms is not None:
+            found["input_norm"] = norms[: batch.count]
         if "margins" in self._wanted:
             labels = batch.y[: batch.count]
             labels = class_indices(labels, logits.shape[1], batch.start)
@@ -217,6 +220,8 @@ class Measurer:
         notes = [*self._network.notes, *pair_notes(self._pairs)]
         if per_sample:
             found["max_output_norm"] = float(np.max(per_sample["output_norm"]))
+        if "input_norm" in per_sample:
+            found["max_input_norm"] = float(np.max(per_sample["input_norm"]))
         if "margins" in self._wanted:
             found["margins"] = per_sample["margins"]
             # Counted, since a float32 mean is not a multiple of 1 / m.
@@ -257,6 +262,15 @@ class Measurer:
             )
             for names, pair in self._pairs.items()
         }
+
+
+def _input_norms(x):
+    """Returns the norm of each input, `None` for tokens and the like."""
+    parts = keras.tree.flatten(tensors(x))
+    if not all("float" in keras.backend.standardize_dtype(p.dtype) for p in parts):
+        return None
+    norms = [ops.convert_to_numpy(sample_norm(ops.cast(p, "float32"))) for p in parts]
+    return functools.reduce(np.hypot, norms)
 
 
 def _look_like_probabilities(logits):

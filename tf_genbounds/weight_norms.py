@@ -1,10 +1,13 @@
 """Norms of the weights of a network, each time from where they were before."""
 
+from keras import ops
+
 from tf_genbounds import backend
 from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.spectral import frobenius_norm, spectral_norm
+from tf_genbounds.functional.unit_norms import unit_norms
 
-QUANTITIES = ("spectral_norm", "frobenius_norm", "stable_rank")
+QUANTITIES = ("spectral_norm", "frobenius_norm", "stable_rank", "unit_norms")
 
 
 class WeightNorms:
@@ -50,6 +53,8 @@ class WeightNorms:
             fields[name].setdefault(
                 "frobenius_norm", float(frobenius_norm(operator, "kernel"))
             )
+            if "unit_norms" in self._wanted:
+                fields[name]["l21_distance_from_init"] = _l21_norm(change)
         return fields
 
     def _norms(self, name, operator):
@@ -59,6 +64,9 @@ class WeightNorms:
             for matrix in ("kernel", "operator")
         )
         fields = {}
+        if "unit_norms" in self._wanted:
+            fields["l1_inf_norm"] = float(ops.max(unit_norms(operator, order=1)))
+            fields["l21_norm"] = _l21_norm(operator)
         if "frobenius_norm" in self._wanted:
             fields["frobenius_norm"] = kernel["frobenius_norm"]
             fields["operator_frobenius_norm"] = full["frobenius_norm"]
@@ -85,6 +93,10 @@ class WeightNorms:
             norms["spectral_norm"] = float(estimate.value)
             norms["converged"] = bool(estimate.converged)
         return norms
+
+
+def _l21_norm(operator):
+    return float(ops.sum(unit_norms(operator, order=2)))
 
 
 def _stable_rank(norms):

@@ -22,6 +22,8 @@ from tf_genbounds.bounds.data_independent import data_independent_bound
 from tf_genbounds.bounds.effective_parameters import effective_parameters
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
+from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.truncation_parameters import truncation_parameters
 from tf_genbounds.bounds.validation import validation_bound
 
 __all__ = [
@@ -43,9 +45,11 @@ __all__ = [
     "klinv",
     "matrix_bernstein_slack",
     "minimum_norm_interpolant",
+    "norm_based_complexities",
     "null_direction",
     "occam_bound",
     "plug_in_constants",
     "probabilistic_constants",
+    "truncation_parameters",
     "validation_bound",
 ]

@@ -20,6 +20,7 @@ from tf_genbounds.functional.paths import path_gram_matrix
 from tf_genbounds.functional.paths import path_weight_norms
 from tf_genbounds.functional.spectral import spectral_norm
 from tf_genbounds.functional.spectral import stable_rank
+from tf_genbounds.functional.unit_norms import unit_norms
 
 __all__ = [
     "LinearOperator",
@@ -42,4 +43,5 @@ __all__ = [
     "ramp_loss",
     "spectral_norm",
     "stable_rank",
+    "unit_norms",
 ]

@@ -1,6 +1,7 @@
 """Keras metrics: norms of weights, cushions and margins, penalties."""
 
 from tf_genbounds.checks import check_choice
+from tf_genbounds.metrics.complexities import Complexities
 from tf_genbounds.metrics.data import ActivationContraction
 from tf_genbounds.metrics.data import LayerCushion
 from tf_genbounds.metrics.interlayer import DistanceFromInitialization
@@ -16,6 +17,7 @@ from tf_genbounds.metrics.weights import StableRank
 
 __all__ = [
     "ActivationContraction",
+    "Complexities",
     "DARC1Penalty",
     "DistanceFromInitialization",
     "EffectiveParameters",
@@ -31,6 +33,7 @@ __all__ = [
 
 _MONITORED = {
     "activation_contraction": ActivationContraction,
+    "complexities": Complexities,
     "distance_from_init": DistanceFromInitialization,
     "effective_parameters": EffectiveParameters,
     "frobenius_norm": FrobeniusNorm,

@@ -5,16 +5,20 @@ import keras
 from tf_genbounds.metrics.layer_metric import LayerMetric
 
 
+def refuse_update(metric):
+    """Says where a metric belongs that one step cannot update."""
+    raise TypeError(
+        f"{type(metric).__name__} is more than one training step can see: put it into "
+        "`tf_genbounds.callbacks.GeneralizationMonitor(data, metrics=[...])`, not "
+        f"into `compile` or a `MonitoredModel`. Received: metric={metric.name!r}"
+    )
+
+
 class MonitorMetric(LayerMetric):
     """A quantity that `GeneralizationMonitor` alone can follow."""
 
     def update_state(self, y_true=None, y_pred=None, sample_weight=None):
-        raise TypeError(
-            f"{type(self).__name__} is more than one training step can see: put "
-            "it into `tf_genbounds.callbacks.GeneralizationMonitor(data, "
-            "metrics=[...])`, not into `compile` or a `MonitoredModel`. "
-            f"Received: metric={self.name!r}"
-        )
+        refuse_update(self)
 
     def result(self):
         return {}

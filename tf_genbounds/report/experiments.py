@@ -3,7 +3,7 @@
 import numpy as np
 
 from tf_genbounds.report.panel import Panel, histogram_panel
-from tf_genbounds.report.plots import colors, log_ticks
+from tf_genbounds.report.plots import COLORS, colors, legend_below, log_ticks
 from tf_genbounds.report.quantities import number
 
 _TITLES = {
@@ -73,3 +73,72 @@ def stability_panels(result):
                 histogram_panel(title, title.lower(), list(enumerate(parts)))
             )
     return found
+
+
+def comparison_panels(result, history=None):
+    """Draws a `BoundComparison`, and the epochs if there is a history."""
+    found = [_bars(result)]
+    if history is not None:
+        found.append(_epochs(result, history))
+    return found
+
+
+def _bars(result):
+    names = [c.name for c in result.complexities.values()]
+    values = [c.value for c in result.complexities.values()]
+
+    def draw(ax):
+        shown = [v if np.isfinite(v) and v > 0 else np.nan for v in values]
+        bars = ax.barh(range(len(names)), shown, color=COLORS[: len(names)])
+        ax.bar_label(bars, [number(v) for v in values], padding=3)
+        ax.set_yticks(range(len(names)), names)
+        ax.invert_yaxis()
+        ax.set_xscale("log")
+        ax.grid(axis="y", visible=False)
+        ax.margins(x=0.25)
+        ax.set_xlabel(next(iter(result.complexities.values())).unit or "gap")
+
+    alt = ", ".join(
+        f"{n} {number(v)}" for n, v in zip(names, values, strict=True)
+    )
+    return Panel(
+        "What bounds grow with",
+        f"Complexities, not bounds, at margin {number(result.margin)}: {alt}.",
+        draw,
+        height=3.6,
+    )
+
+
+def _epochs(result, history):
+    curves = {
+        key: next(
+            (v for k, v in history.items() if k.endswith(f"complexities/{key}")), None
+        )
+        for key in result.complexities
+    }
+    curves = {key: v for key, v in curves.items() if v is not None}
+    if not curves:
+        raise ValueError(
+            "The history has no complexities: train with "
+            'GeneralizationMonitor(data, metrics=["complexities"]). '
+            f"Received: history of {sorted(history)}"
+        )
+
+    def draw(ax):
+        for (key, values), color in zip(curves.items(), COLORS, strict=False):
+            epochs = range(1, len(values) + 1)
+            label = result.complexities[key].name
+            finite = np.where(np.isfinite(values), values, np.nan)
+            ax.plot(epochs, finite, color=color, label=label, marker="o", markersize=3)
+        ax.set_yscale("log")
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("samples")
+        legend_below(ax, len(curves))
+
+    alt = "; ".join(
+        f"{result.complexities[k].name} {number(v[0])} to {number(v[-1])}"
+        for k, v in curves.items()
+    )
+    return Panel(
+        "During training", f"First to last epoch: {alt}.", draw, height=3.6
+    )
