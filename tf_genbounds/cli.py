@@ -147,14 +147,15 @@ def _parser():
         "--method",
         metavar="NAME",
         default="quantize",
-        help="quantize, truncate_svd or matrix_project (default: %(default)s)",
+        help="quantize, truncate_svd, matrix_project or filter_project (default: "
+        "%(default)s)",
     )
     compress.add_argument(
         "--keep",
         metavar="SHARE",
         type=float,
         default=0.5,
-        help="of the numbers of a layer, for the last two (default: %(default)s)",
+        help="of the numbers of a layer, for all but quantize (default: %(default)s)",
     )
     compress.add_argument(
         "--delta",

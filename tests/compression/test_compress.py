@@ -1,7 +1,5 @@
 """From a model to a file and back, and what the certificate counts."""
 
-import importlib
-
 import keras
 import models
 import numpy as np
@@ -9,17 +7,16 @@ import pytest
 from keras import layers
 
 import tf_genbounds as gb
-from tf_genbounds.compression import Compressed, Projected, compress, project
+from tf_genbounds.compression import Compressed, compress
 from tf_genbounds.compression.compact import (
     compact_model,
     compactable,
     fill,
-    largest_size,
+    largest_sizes,
 )
 from tf_genbounds.compression.weight_code import Floats, Levels, levels
 
-matrix_project = importlib.import_module("tf_genbounds.compression.matrix_project")
-METHODS = ["quantize", "truncate_svd", "matrix_project"]
+METHODS = ["quantize", "truncate_svd", "matrix_project", "filter_project"]
 
 
 def trained(make=models.convolutional, samples=60):
@@ -122,7 +119,7 @@ def test_low_rank_layers_are_two_layers(small):
     assert first.filters == int(0.9 * 3 * 3 * 4 * 4 / (36 + 4)) == 3
     assert second.kernel_size == (1, 1) and second.filters == 4
     # At full rank it is the same network.
-    forms = [("low_rank", largest_size(c, "low_rank")) for c in compactable(model)]
+    forms = [("low_rank", *largest_sizes(c, "low_rank")) for c in compactable(model)]
     full = compact_model(model, forms, 0)
     fill(model, forms, full, 0)
     np.testing.assert_allclose(
@@ -130,39 +127,6 @@ def test_low_rank_layers_are_two_layers(small):
         model.predict(sample[0], verbose=0),
         rtol=1e-3,
         atol=1e-4,
-    )
-
-
-@pytest.mark.parametrize("block", [2**23, 72 * 7])
-def test_projected_layers_store_the_numbers_alone(block, monkeypatch):
-    monkeypatch.setattr(matrix_project, "_BLOCK", block)  # All at once, or seven.
-    layer = layers.Conv2D(4, 3, activation="relu", padding="same")
-    layer.build((None, 6, 6, 2))
-    layer.bias.assign(np.arange(4.0))
-    compact = Projected(layer, num_numbers=30, seed=5, index=2)
-    x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
-    compact.build(x.shape)
-    stored = project(layer.get_weights()[0], 30, seed=5, layer=2)
-    compact.set_weights([stored.numbers, layer.get_weights()[1]])
-    assert [tuple(w.shape) for w in compact.weights] == [(30,), (4,)]
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(compact.kernel),
-        stored.kernel(),
-        rtol=1e-5,
-        atol=1e-6,
-    )
-    layer.kernel.assign(stored.kernel())
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(compact(x)),
-        keras.ops.convert_to_numpy(layer(x)),
-        rtol=1e-4,
-        atol=1e-5,
-    )
-    config = keras.saving.serialize_keras_object(compact)
-    again = keras.saving.deserialize_keras_object(config)
-    again.set_weights(compact.get_weights())
-    np.testing.assert_array_equal(
-        keras.ops.convert_to_numpy(again(x)), keras.ops.convert_to_numpy(compact(x))
     )
 
 
@@ -203,6 +167,27 @@ def test_tolerance_and_budget_are_kept(small):
     for budget, bits in ((0.2, 0.2 * 32 * count), (1500, 1500)):
         found = compress(model, sample, budget=budget).certificate
         assert found.bits <= bits + 64
+
+
+def test_each_layer_has_a_form_and_the_table_says_which(small):
+    model, sample = small
+    found = compress(
+        model,
+        sample,
+        {"conv": "filter_project", "conv2": "truncate_svd"},
+        num_levels="float16",
+    )
+    forms = {row["name"].split("/")[-2]: row["method"] for row in found.layers}
+    assert {name: forms[name] for name in forms if name.startswith("conv")} == {
+        "conv": "filter_projected, float16",
+        "conv2_first": "low_rank, float16",
+        "conv2_second": "low_rank, float16",
+    }
+    assert "plain, float16" in forms.values()
+    with pytest.raises(ValueError, match="conv3"):
+        compress(model, sample, {"conv3": "quantize"})
+    with pytest.raises(ValueError, match="method='svd'"):
+        compress(model, sample, {"conv": "svd"})
 
 
 def test_a_goal_that_cannot_be_kept_is_said(small):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tf_genbounds.compression import quantize, truncate_svd
+from tf_genbounds.compression import quantize, to_float16, truncate_svd
 from tf_genbounds.functional import linear_operator
 
 
@@ -119,3 +119,14 @@ def test_bad_input_of_quantize():
         quantize(np.ones(2), 3, largest=1e-60)
     with pytest.raises(ValueError, match="must be finite"):
         quantize(np.array([np.nan]), 3)
+
+
+def test_float16_is_within_its_precision_or_refused():
+    array = np.random.default_rng(0).normal(size=1000) * 100
+    found = to_float16(array)
+    assert found.dtype == np.float16
+    assert np.max(np.abs(found - array) / np.abs(array)) <= 2**-11
+    with pytest.raises(ValueError, match="max.abs.array..=70000"):
+        to_float16(np.array([7e4]))
+    with pytest.raises(ValueError, match="must be finite"):
+        to_float16(np.array([np.nan]))

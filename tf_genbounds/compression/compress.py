@@ -15,6 +15,8 @@ from tf_genbounds.compression.certificate import Certificate
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compact import fill
+from tf_genbounds.compression.compact import output_positions
+from tf_genbounds.compression.compact import pairs
 from tf_genbounds.compression.compressed import Compressed
 from tf_genbounds.compression.compressed import architecture_of
 from tf_genbounds.compression.compressed import decode
@@ -27,11 +29,9 @@ from tf_genbounds.measure import measure
 from tf_genbounds.measurer import Measurer
 from tf_genbounds.piecewise_linear import graph
 
-METHODS = {
-    "quantize": "plain",
-    "truncate_svd": "low_rank",
-    "matrix_project": "projected",
-}
+METHODS = ("quantize", "truncate_svd", "matrix_project", "filter_project")
+# Of filters at each position: errors of two positions have a correlation of 1 / 3.
+_INDEPENDENCE = 3
 FIXED = (
     "the architecture, the loss and the preprocessing",
     "the seed and the initial weights that the code adds to, if any",
@@ -57,8 +57,8 @@ def compress(
     """Compresses a model, and certifies what comes out.
 
     The weights are rounded to few levels, which an adaptive arithmetic code
-    writes; with `"truncate_svd"` and `"matrix_project"` the layers are made
-    compact before. What is returned was decoded from the code word, and the
+    writes; with methods other than `"quantize"` the layers are made compact
+    before. What is returned was decoded from the code word, and the
     certificate is of that model: see `compression.Certificate`.
 
     How many levels an array of weights gets is found by a greedy search for the
@@ -75,13 +75,17 @@ def compress(
         data: The sample with labels, in any form that `measure` takes: the one
             that the model was trained on, or another.
         method: `"quantize"`; `"truncate_svd"`: Dense and convolution layers
-            become two layers of few units between them; `"matrix_project"`:
-            they store inner products with random matrices.
+            become two layers of few units between them; `"matrix_project"`: they
+            store inner products with random matrices; `"filter_project"`: so do
+            convolutions, with other errors at each position, and slowly (other
+            layers as in `"matrix_project"`). Or a dict of these by layer name, for
+            layers that get another than `"quantize"`.
         delta: Float in (0, 1), the failure probability of the certificate.
-        keep: Float in (0, 1], which share of a layer's numbers the last two
-            methods keep. A layer that would not become smaller stays.
-        num_levels: Odd integer, the levels of every array, in place of the
-            search.
+        keep: Float in (0, 1], which share of a layer's numbers the other
+            methods keep. A layer that would not become smaller stays as it is;
+            `Compressed.layers` tells.
+        num_levels: Odd integer, the levels of every array, or `"float16"`, in
+            place of the search.
         budget: Bits at most, or a float below 1: a share of 32 bits a weight.
         tolerance: Float, how much the error on the search samples may rise.
         initial_weights: As for `measure`: what the weights were before training,
@@ -117,7 +121,6 @@ def compress(
         - [Arora et al., 2018](https://arxiv.org/abs/1802.05296)
         - [Langford, 2005](https://jmlr.org/papers/v6/langford05a.html)
     """
-    check_choice("method", method, tuple(METHODS))
     _check(delta, keep, num_levels, budget, tolerance)
     graph(model)  # Refuses models that cannot be rebuilt.
     if not has_labels(data):
@@ -125,12 +128,13 @@ def compress(
             "A certificate counts errors: pass data with labels, `(x, y)`. "
             "Received: data without labels"
         )
-    if initial_weights is not None and method != "quantize":
+    methods = _methods(model, method)
+    if initial_weights is not None and {*methods.values()} - {"quantize"}:
         raise ValueError(
             "`initial_weights` go with quantization: other methods change the "
             f"weights. Received: method={method!r}"
         )
-    forms = [_form(layer, METHODS[method], keep) for layer in compactable(model)]
+    forms = [_form(layer, method, keep) for layer, method in methods.items()]
     compact = compact_model(model, forms, seed)
     fill(model, forms, compact, seed)
     initial = _initial(model, initial_weights)
@@ -138,7 +142,7 @@ def compress(
     if initial is not None:
         arrays = [a - b for a, b in zip(arrays, initial, strict=True)]
     if num_levels is not None:
-        coded = [weight_code.levels(a, num_levels // 2) for a in arrays]
+        coded = [_coded(a, num_levels) for a in arrays]
     else:
         if budget is not None and budget < 1:
             budget = budget * 32 * sum(a.size for a in arrays)
@@ -148,7 +152,7 @@ def compress(
         )  # fmt: skip
     return certified(
         model, forms, coded, compact, data, delta=delta, seed=seed,
-        initial=initial, batch_size=batch_size, method=method,
+        initial=initial, batch_size=batch_size,
     )  # fmt: skip
 
 
@@ -163,7 +167,6 @@ def certified(
     seed=0,
     initial=None,
     batch_size=128,
-    method="quantize",
 ):
     """Encodes, decodes, evaluates what was decoded, and certifies it."""
     code, items = encode(model, forms, coded, compact)
@@ -180,8 +183,13 @@ def certified(
         items=items,
         fixed=FIXED,
     )
+    form_of = {
+        id(weight): form
+        for _, copy, (form, *_) in pairs(model, forms, compact)
+        for weight in copy.weights
+    }
     rows = []
-    for name, before, after, form in zip(
+    for name, before, after, how in zip(
         names_of(compact), compact.weights, decoded.weights, coded, strict=True
     ):
         old, new = (keras.ops.convert_to_numpy(w) for w in (before, after))
@@ -189,7 +197,7 @@ def certified(
         rows.append(
             {
                 "name": name,
-                "method": f"{method}, {_levels(form)}",
+                "method": f"{form_of[id(before)]}, {_levels(how)}",
                 "numbers": int(old.size),
                 "bits": items[name],
                 "relative_error": float(np.linalg.norm(new - old)) / norm,
@@ -198,16 +206,43 @@ def certified(
     return Compressed(decoded, certificate, tuple(rows), code, architecture, initial)
 
 
-def _form(layer, form, keep):
+def _coded(array, num_levels):
+    if num_levels == "float16":
+        return weight_code.half(array)
+    return weight_code.levels(array, num_levels // 2)
+
+
+def _methods(model, method):
+    """Returns the method of each layer that has compact forms."""
+    layers = compactable(model)
+    if not isinstance(method, dict):
+        check_choice("method", method, METHODS)
+        return dict.fromkeys(layers, method)
+    for name, each in method.items():
+        check_choice("layer", name, [layer.name for layer in layers])
+        check_choice("method", each, METHODS)
+    return {layer: method.get(layer.name, "quantize") for layer in layers}
+
+
+def _form(layer, method, keep):
+    """Returns the form of a layer, of about `keep` of its numbers."""
     size = math.prod(layer.kernel.shape)
-    if form == "low_rank":
+    if method == "filter_project":
+        locations = output_positions(layer)
+        if locations is not None:
+            independence = min(_INDEPENDENCE, math.prod(locations))
+            count = int(keep * size / independence)
+            if 1 <= count and count * independence < size:
+                return "filter_projected", count, independence
+        method = "matrix_project"  # A layer that has one output position, or none.
+    if method == "truncate_svd":
         each = size // layer.kernel.shape[-1] + layer.kernel.shape[-1]
         rank = int(keep * size / each)
-        return ("low_rank", rank) if rank >= 1 else ("plain", 0)
-    if form == "projected":
+        return ("low_rank", rank) if rank >= 1 else ("plain",)
+    if method == "matrix_project":
         count = int(keep * size)
-        return ("projected", count) if 1 <= count < size else ("plain", 0)
-    return "plain", 0
+        return ("projected", count) if 1 <= count < size else ("plain",)
+    return ("plain",)
 
 
 def _search(
@@ -277,7 +312,7 @@ def _check(delta, keep, num_levels, budget, tolerance):
             "`delta` must lie in (0, 1), and `keep` in (0, 1]. "
             f"Received: delta={delta}, keep={keep}"
         )
-    if num_levels is not None:
+    if num_levels not in (None, "float16"):
         check_num_levels("num_levels", num_levels)
     if sum(option is not None for option in (num_levels, budget, tolerance)) > 1:
         raise ValueError(

@@ -18,7 +18,7 @@ from tf_genbounds.compression.certificate import Certificate
 from tf_genbounds.compression.compact import FORMS
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
-from tf_genbounds.compression.compact import largest_size
+from tf_genbounds.compression.compact import largest_sizes
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
 
@@ -33,7 +33,8 @@ class Compressed:
         model: The decoded Keras model: an ordinary one.
         certificate: `Certificate` of that model.
         layers: Tuple of dicts, one for each array of weights: its `name`, its
-            `method`, the `numbers` that are stored and their `bits`, and the
+            `method` (the form of the layer, `"plain"`, `"low_rank"`, `"projected"` or
+            `"filter_projected"`, and the levels), the `numbers` that are stored and their `bits`, and the
             `relative_error`, `||decoded - original|| / ||original||`.
         code: The code word, as a list of bits.
         architecture: JSON of what was fixed before the sample: the model's
@@ -134,10 +135,10 @@ def encode(model, forms, weights, compact):
     """
     encoder = Encoder()
     encoder.name("forms of the layers")
-    for layer, (form, size) in zip(compactable(model), forms, strict=True):
+    for layer, (form, *sizes) in zip(compactable(model), forms, strict=True):
         encoder.integer(FORMS.index(form), len(FORMS))
-        if form != "plain":
-            encoder.integer(size - 1, largest_size(layer, form))
+        for size, largest in zip(sizes, largest_sizes(layer, form), strict=True):
+            encoder.integer(size - 1, largest)
     for name, coded in zip(names_of(compact), weights, strict=True):
         encoder.name(name)
         weight_code.write(encoder, coded)
@@ -168,10 +169,8 @@ def decode(architecture, code, initial=None):
     forms = []
     for layer in compactable(model):
         form = FORMS[decoder.integer(len(FORMS))]
-        size = 0
-        if form != "plain":
-            size = 1 + decoder.integer(largest_size(layer, form))
-        forms.append((form, size))
+        sizes = [1 + decoder.integer(n) for n in largest_sizes(layer, form)]
+        forms.append((form, *sizes))
     compact = compact_model(model, forms, facts["seed"])
     arrays = [
         weight_code.read(decoder, tuple(v.shape)).values() for v in compact.weights

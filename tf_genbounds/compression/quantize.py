@@ -27,6 +27,33 @@ class Quantized:
         return self.step * self.indices.astype("float32")
 
 
+def to_float16(array):
+    """Rounds numbers to float16: 16 bits each, with relative errors below 2**-11.
+
+    Args:
+        array: Float array.
+
+    Returns:
+        Float16 array.
+
+    Raises:
+        ValueError: If the array is not finite, or not within the range of float16.
+
+    Example:
+
+    >>> to_float16(np.array([1.0, 1 / 3]))
+    array([1.    , 0.3333], dtype=float16)
+    """
+    with np.errstate(over="ignore"):
+        rounded = finite(array).astype("float16")
+    if not np.isfinite(rounded).all():
+        raise ValueError(
+            f"`array` leaves the range of float16, {np.finfo('float16').max}. "
+            f"Received: max(abs(array))={np.max(np.abs(array))}"
+        )
+    return rounded
+
+
 def quantize(array, num_levels, *, largest=None, step=None):
     """Rounds numbers to a uniform grid around 0.
 

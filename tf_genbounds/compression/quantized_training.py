@@ -181,7 +181,7 @@ class QuantizedTraining(keras.Model):
             else:
                 coded.append(weight_code.Floats(array, "e"))
             rounded.append(coded[-1].values())
-        forms = [("plain", 0)] * len(compactable(model))
+        forms = [("plain",)] * len(compactable(model))
         compact = compact_model(model, forms, 0)
         compact.set_weights(rounded)
         return certified(

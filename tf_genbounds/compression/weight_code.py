@@ -6,6 +6,7 @@ import numpy as np
 
 from tf_genbounds.compression.matrix_project import finite
 from tf_genbounds.compression.quantize import quantize
+from tf_genbounds.compression.quantize import to_float16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,6 +74,16 @@ class Floats:
 
 
 FORMATS = (Levels, Floats)
+
+
+def half(array):
+    """Rounds an array to float16; what leaves its range stays float32."""
+    array = finite(array).astype("float32")
+    try:
+        to_float16(array)
+    except ValueError:
+        return Floats(array)
+    return Floats(array, "e")
 
 
 def write(encoder, coded):
