@@ -69,6 +69,7 @@ def test_the_command_writes_and_prints_what_run_returns(result, tmp_path, capfd)
     status = main(["demo", "--out", str(out), "--epochs", "2", "--seed", "1"])
     assert status == 0
     assert sorted(os.listdir(out)) == [
+        "compressed.code",
         "report.html",
         "report.json",
         "report.md",
@@ -141,7 +142,7 @@ def test_two_phases_and_what_is_proved(result):
     assert frozen.get_layer("hidden_gate").trainable is False
     error = np.mean(frozen.predict(test[0], verbose=0).argmax(axis=1) != test[1])
     np.testing.assert_allclose(result.two_phase_error, error)
-    of_test, of_paths = result.report.bounds.values()
+    of_test, of_paths, of_code = result.report.bounds.values()
     assert of_test.empirical == result.report.validation.train_error
     assert of_test.num_samples == 360 and not of_test.vacuous
     # 30 % of 1437 samples found the pattern.
@@ -149,3 +150,9 @@ def test_two_phases_and_what_is_proved(result):
     text = demo.conclusion(result)
     assert f"a test error of {100 * error:.2f} %" in text
     assert "with DARC1: Validation bound" in text and ": vacuous)" in text
+    # The compressed model, by its code.
+    model = result.compressed.model
+    error = np.mean(model.predict(test[0], verbose=0).argmax(axis=1) != test[1])
+    assert of_code == result.compressed.certificate.bound()
+    assert result.report.compression.validation_error[1] == pytest.approx(error)
+    assert "the compressed model: Certificate of the compressed model" in text

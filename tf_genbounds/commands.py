@@ -22,6 +22,7 @@ def demo(arguments):
         )
         for name, model in result.models.items():
             model.save(folder / name)
+        result.compressed.save(folder / "compressed.code")
         _write(result.report, folder)
         names = sorted(file.name for file in folder.iterdir())
     if arguments.json:

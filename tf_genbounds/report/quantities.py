@@ -151,6 +151,11 @@ ERROR = (
 )
 
 
+def percent(error):
+    """Formats a fraction; `None` is nothing."""
+    return NOTHING if error is None else f"{100 * error:.2f} %"
+
+
 def number(value, mark=""):
     """Formats a number with four digits; `None` was not measured."""
     if value is None:

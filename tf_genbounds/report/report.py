@@ -9,6 +9,7 @@ from tf_genbounds._version import __version__
 from tf_genbounds.batches import has_labels
 from tf_genbounds.bounds import Bound
 from tf_genbounds.checks import check_choice
+from tf_genbounds.compression import Compressed
 from tf_genbounds.experiments import NoiseAttenuation
 from tf_genbounds.experiments import noise_attenuation
 from tf_genbounds.measure import measure
@@ -16,6 +17,7 @@ from tf_genbounds.measurements import Measurements
 from tf_genbounds.measurer import OF_PAIRS
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
+from tf_genbounds.report.compression import Compression
 from tf_genbounds.report.text import markdown
 from tf_genbounds.report.text import text
 from tf_genbounds.report.writing import write_text
@@ -45,6 +47,8 @@ class Report:
             training samples, or `None`.
         attenuation: `NoiseAttenuation` on the same samples, or `None`.
         bounds: Dict from a label, what each is of, to a `bounds.Bound`.
+        compression: `Compression`, the compressed model beside the original, or
+            `None`.
         history: Dict from a logged name to its values by epoch; empty if the
             training was not recorded.
         baseline: Another `Report` that is shown beside this one, or `None`.
@@ -58,6 +62,7 @@ class Report:
     stability: Measurements | None = None
     attenuation: NoiseAttenuation | None = None
     bounds: dict = dataclasses.field(default_factory=dict)
+    compression: Compression | None = None
     history: dict = dataclasses.field(default_factory=dict)
     baseline: "Report | None" = None
     version: str = __version__
@@ -146,6 +151,7 @@ def report(
     *,
     title=None,
     bounds=None,
+    compressed=None,
     history=None,
     baseline=None,
     num_samples=None,
@@ -169,6 +175,8 @@ def report(
         bounds: Dict from a label to a `bounds.Bound`, what is proved: of this
             model, or of another that the label names. See
             `bounds.validation_bound` and `TwoPhaseTraining.bound`.
+        compressed: What `compress` made of the model, to be shown beside it; its
+            certificate joins the bounds as that of "the compressed model".
         history: What `fit` returned, or its dict, for the training curves.
         baseline: A `Report` to show beside this one, for example of the same
             network trained in another way.
@@ -187,8 +195,8 @@ def report(
         `Report`.
 
     Raises:
-        TypeError: If `history`, `baseline` or one of `bounds` is of another
-            kind.
+        TypeError: If `history`, `baseline`, `compressed` or one of `bounds` is of
+            another kind.
         ValueError: As `measure` does.
 
     Example:
@@ -206,6 +214,11 @@ def report(
             "`baseline` must be a `Report`. "
             f"Received: baseline={type(baseline).__name__}"
         )
+    if compressed is not None and not isinstance(compressed, Compressed):
+        raise TypeError(
+            "`compressed` must be what `compress` returned. "
+            f"Received: compressed={type(compressed).__name__}"
+        )
     bounds = _bounds(bounds)
     history = _history(history)
     options = dict(
@@ -216,10 +229,10 @@ def report(
         verbose=verbose,
     )
     # First, since it is quick, and wrong data should be refused at once.
+    other = validation
     if validation is not None:
-        validation = measure(
-            model, validation, quantities=["margins"], **options
-        )
+        validation = measure(model, other, quantities=["margins"], **options)
+    limits = dict(options)
     options["initial_weights"] = initial_weights
     stability = attenuation = None
     if interlayer_samples:
@@ -245,6 +258,12 @@ def report(
     if not has_labels(train):
         quantities.remove("margins")
     train = measure(model, train, quantities=quantities, **options)
+    compression = None
+    if compressed is not None:
+        compression = Compression.of(
+            compressed, model, train, validation, other, limits
+        )
+        bounds["the compressed model"] = compressed.certificate.bound()
     return Report(
         title=model.name if title is None else title,
         model={
@@ -257,6 +276,7 @@ def report(
         stability=stability,
         attenuation=attenuation,
         bounds=bounds,
+        compression=compression,
         history=history,
         baseline=baseline,
     )
@@ -299,6 +319,8 @@ def _to_fields(report):
     for name in ("train", "validation", "stability", "attenuation"):
         if fields[name] is not None:
             fields[name] = json.loads(fields[name].to_json())
+    if report.compression is not None:
+        fields["compression"] = dataclasses.asdict(report.compression)
     if report.baseline is not None:
         fields["baseline"] = _to_fields(report.baseline)
     return to_plain(fields)
@@ -317,6 +339,8 @@ def _from_fields(fields):
         fields["attenuation"] = NoiseAttenuation.from_json(
             json.dumps(fields["attenuation"])
         )
+    if fields["compression"] is not None:
+        fields["compression"] = Compression.from_fields(fields["compression"])
     if fields["baseline"] is not None:
         fields["baseline"] = _from_fields(fields["baseline"])
     fields["history"] = {

@@ -1,12 +1,14 @@
 """What a report says, as tables of strings for every kind of output."""
 
 from tf_genbounds.report.between import between
+from tf_genbounds.report.compression import compression_table
 from tf_genbounds.report.guarantees import guarantees
 from tf_genbounds.report.quantities import ERROR
 from tf_genbounds.report.quantities import MARGIN
 from tf_genbounds.report.quantities import NOTHING
 from tf_genbounds.report.quantities import QUANTITIES
 from tf_genbounds.report.quantities import number
+from tf_genbounds.report.quantities import percent
 from tf_genbounds.report.table import Table
 from tf_genbounds.report.table import layers_table
 from tf_genbounds.report.table import tuples
@@ -18,6 +20,7 @@ def tables(report):
     found = [
         _summary(runs),
         guarantees(report),
+        compression_table(report),
         _margins(runs),
         _layers(runs),
         *between(runs),
@@ -163,9 +166,7 @@ def _notes(measurements):
 
 
 def _error(measurements):
-    if measurements is None or measurements.train_error is None:
-        return NOTHING
-    return f"{100 * measurements.train_error:.2f} %"
+    return percent(measurements and measurements.train_error)
 
 
 def _margin(measurements, percentile):
