@@ -95,6 +95,18 @@ def has_labels(data):
     return next(batches(data, num_samples=1)).y is not None
 
 
+def spread(data, num_samples):
+    """Returns samples from all over arrays; a dataset as it is, from its start."""
+    if _is_dataset(data) or isinstance(data, keras.utils.PyDataset):
+        return data
+    x, y = _split(data)
+    x = keras.tree.map_structure(_array, x)
+    count = _length(x, y)
+    index = np.linspace(0, count - 1, min(count, num_samples)).astype("int64")
+    parts = keras.tree.map_structure(lambda a: a[index], x)
+    return parts if y is None else (parts, _array(y)[index])
+
+
 def num_batches(data, *, batch_size=128, num_samples=None):
     """Returns how many batches `batches` will yield, or None if unknown."""
     if not _is_dataset(data) and not isinstance(data, keras.utils.PyDataset):

@@ -9,25 +9,21 @@ import pytest
 from keras import layers, ops
 
 from tf_genbounds import backend
-from tf_genbounds.compression import Compressed, QuantizedTraining
+from tf_genbounds.compression import Compressed, QuantizedTraining, smooth_length
 from tf_genbounds.compression.arithmetic_coder import code_length
-from tf_genbounds.compression.quantized_training import (
-    _code_length,
-    _geometric_length,
-    _log_gamma,
-    _rounded,
-    _scaled,
-    _step,
-)
+from tf_genbounds.compression.freezing import Freezing
+from tf_genbounds.compression.quantized_training import _step
+from tf_genbounds.compression.smooth_length import geometric_length, log_gamma
 
 LOSS = "sparse_categorical_crossentropy"
 
 
 def training(make=models.convolutional, compile_options=None, **options):
     model = make()
-    found = QuantizedTraining(model, **({"num_samples": 40} | options))
+    given = {"num_samples": 40, "num_levels": 7, "vector_levels": 31} | options
+    found = QuantizedTraining(model, **given)
     found.compile(
-        keras.optimizers.Adam(0.01),
+        keras.optimizers.Adam(0.1),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         **(compile_options or {}),
@@ -77,16 +73,16 @@ def test_the_metric_is_the_length_of_the_code():
 def test_bits_are_those_of_the_arithmetic_code():
     counts = np.array([40.0, 3.0, 0.0, 200.0, 1.0])
     exact = code_length([40, 3, 0, 200, 1])
-    assert float(_code_length(ops.convert_to_tensor(counts, "float32"))) == (
+    assert float(smooth_length.code_length(ops.convert_to_tensor(counts, "float32"))) == (
         pytest.approx(exact, rel=1e-5)
     )
     for x in (0.5, 1.0, 2.5, 30.5, 5000.0):
-        assert float(_log_gamma(x)) == pytest.approx(math.lgamma(x), rel=1e-6, abs=1e-5)
+        assert float(log_gamma(x)) == pytest.approx(math.lgamma(x), rel=1e-6, abs=1e-5)
 
 
 def test_the_smooth_length_is_that_of_the_best_geometric_distribution():
     scaled = np.array([-3.0, 0.0, 0.5, 1.0, 0.0, 2.0], "float32")
-    found = float(_geometric_length(ops.convert_to_tensor(scaled)))
+    found = float(geometric_length(ops.convert_to_tensor(scaled)))
     lengths = []
     for ratio in np.linspace(0.01, 0.99, 981):
         constant = np.log2((1 + ratio) / (1 - ratio))
@@ -94,39 +90,17 @@ def test_the_smooth_length_is_that_of_the_best_geometric_distribution():
     assert found == pytest.approx(min(lengths), rel=1e-4)
     # Biases begin with 0.
     zeros = ops.zeros(50)
-    assert 0 < float(_geometric_length(zeros)) < 0.1
+    assert 0 < float(geometric_length(zeros)) < 0.1
     (gradient,) = arrays(
-        [backend.vjp(_geometric_length, zeros, ops.convert_to_tensor(1.0))]
+        [backend.vjp(geometric_length, zeros, ops.convert_to_tensor(1.0))]
     )
     assert np.isfinite(gradient).all()
     # Smaller levels are cheaper, also where all are equally frequent.
     flat = ops.convert_to_tensor(np.array([-1.0, 0.0, 1.0], "float32"))
     (gradient,) = arrays(
-        [backend.vjp(_geometric_length, flat, ops.convert_to_tensor(1.0))]
+        [backend.vjp(geometric_length, flat, ops.convert_to_tensor(1.0))]
     )
     np.testing.assert_array_equal(np.sign(gradient), [-1, 0, 1])
-
-
-def test_the_gradient_goes_through_the_rounding():
-    value = np.array([-2.0, -0.6, 0.1, 0.7, 3.0], "float32")
-    log_step = np.float32(np.log(0.5))
-    cotangent = np.array([1.0, 2.0, 3.0, 4.0, 5.0], "float32")
-
-    def run(value, log_step):
-        return _rounded(*_scaled(value, log_step, 3))
-
-    arguments = [ops.convert_to_tensor(t) for t in (value, log_step)]
-    to_value, to_step = arrays(
-        backend.vjp(lambda pair: run(*pair), arguments, ops.convert_to_tensor(cotangent))
-    )
-    inside = np.abs(value / 0.5) <= 3
-    np.testing.assert_allclose(to_value, cotangent * inside, rtol=1e-6)
-    # Of the step: the rounding error inside, the end outside.
-    index = np.clip(np.round(value / 0.5), -3, 3)
-    expected = np.where(inside, index - value / 0.5, index)
-    assert to_step == pytest.approx(0.5 * np.sum(cotangent * expected), rel=1e-4)
-    step = float(_step(arguments[1]))
-    assert step == float(np.float16(step))
 
 
 def test_the_penalty_shortens_the_code():
@@ -147,8 +121,7 @@ def test_factor_can_change_while_training():
     found.factor.assign(2.0)
     after = found.evaluate(x, y, return_dict=True, verbose=0)
     length = sum(
-        float(_geometric_length(_scaled(*arguments)[0]))
-        for arguments in found._arrays()
+        float(geometric_length(found._within(i))) for i in range(len(found.scaled))
     )
     assert after["loss"] - before["loss"] == pytest.approx(
         2 * length * math.log(2) / 40, rel=1e-4
@@ -219,6 +192,105 @@ def test_bad_input():
         ({"vector_levels": 1}, "vector_levels=1"),
         ({"factor": -1.0}, "factor=-1.0"),
         ({"num_samples": 0}, "num_samples=0"),
+        ({"num_stages": 0}, "num_stages=0"),
+        ({"exact_fraction": 1.0}, "exact_fraction=1.0"),
+        ({"coarseness": 0.0}, "coarseness=0.0"),
     ):
         with pytest.raises(ValueError, match=message):
             training(models.dense, **options)
+
+
+def test_weights_are_frozen_in_phases():
+    found = training(models.dense, exact_fraction=0.5, num_stages=10)
+    shares, moved = [], []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            model = self.model
+            shares.append(model.frozen_fraction())
+            scaled = np.concatenate([a.ravel() for a in arrays(model.scaled)])
+            frozen = np.concatenate([a.ravel() for a in arrays(model.frozen)]) > 0
+            levels = np.concatenate([a.ravel() for a in arrays(model.levels)])
+            moved.append((frozen, levels))
+            assert model.exact() == (epoch + 1 < 10)
+            assert np.isfinite(scaled).all()
+
+    x, y = models.data(found.model, 40)
+    found.fit(x, y, epochs=20, verbose=0, callbacks=[Watch()])
+    assert shares[:9] == [0.0] * 9 and shares[-1] == 1.0
+    np.testing.assert_allclose(shares[9:], sorted(shares[9:]))
+    assert 0.3 < shares[14] < 0.7
+    # What is frozen stays frozen, where it is.
+    for (before, levels), (after, later) in zip(moved, moved[1:], strict=False):
+        assert after[before].all()
+        np.testing.assert_array_equal(later[before], levels[before])
+    # The model has the rounded weights now.
+    np.testing.assert_array_equal(
+        found.model.predict(x, verbose=0), found.predict(x, verbose=0)
+    )
+    # A second call begins anew.
+    found.fit(x, y, epochs=4, verbose=0)
+    assert found.frozen_fraction() == 1.0
+
+
+def test_sensitive_weights_come_first():
+    found = training(models.dense)
+    found.find_grid()
+    sizes = [a.size for a in arrays(found.scaled)]
+    ranks = np.random.default_rng(0).permutation(sum(sizes)).astype("float32")
+    parts = np.split(ranks, np.cumsum(sizes)[:-1])
+    sensitivities = [
+        p.reshape(a.shape) for p, a in zip(parts, arrays(found.scaled), strict=True)
+    ]
+    found.freeze(0.3, sensitivities)
+    frozen = np.concatenate([a.ravel() for a in arrays(found.frozen)]) > 0
+    assert frozen.sum() == round(0.3 * len(ranks))
+    assert ranks[frozen].min() > ranks[~frozen].max()
+    # Others now are the most sensitive, but what is frozen counts.
+    found.freeze(0.5, [-s for s in sensitivities])
+    again = np.concatenate([a.ravel() for a in arrays(found.frozen)]) > 0
+    assert again[frozen].all() and again.sum() == round(0.5 * len(ranks))
+
+
+def test_the_sensitivity_is_the_mean_squared_gradient():
+    found = training(models.dense, factor=0.0)
+    x, y = models.data(found.model, 40)
+    freezing = Freezing((x, y), 0.0, 10)
+    freezing.set_model(found)
+    freezing.on_train_begin()
+    squares = freezing._sensitivities()
+    step = 1e-2
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for i, position in ((0, (1, 2)), (1, (0,))):
+        losses = []
+        for sign in (1, -1):
+            moved = arrays(found.scaled)[i].copy()
+            moved[position] += sign * step
+            found.scaled[i].assign(moved)
+            losses.append(float(loss(y, found(x))))
+            moved[position] -= sign * step
+            found.scaled[i].assign(moved)
+        derivative = (losses[0] - losses[1]) / (2 * step)
+        assert squares[i][position] == pytest.approx(derivative**2, rel=0.05, abs=1e-7)
+
+
+def test_an_interrupted_training_goes_on():
+    found = training(models.dense, exact_fraction=0.0, num_stages=10)
+    x, y = models.data(found.model, 40)
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(found, "stop_training", epoch == 4)
+    )
+    found.fit(x, y, epochs=10, verbose=0, callbacks=[stop])
+    share = found.frozen_fraction()
+    assert 0.4 < share < 0.7
+    # What is not frozen is rounded when it is written.
+    assert found.compress((x, y)).certificate.bits > 0
+    found.fit(x, y, epochs=10, initial_epoch=5, verbose=0)
+    assert found.frozen_fraction() == 1.0
+
+
+def test_labels_are_needed():
+    found = training(models.dense)
+    x, _ = models.data(found.model, 40)
+    with pytest.raises(ValueError, match="Training needs labels"):
+        found.fit(x, verbose=0)

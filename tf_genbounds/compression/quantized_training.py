@@ -1,47 +1,61 @@
 """Training for a short code: weights that are rounded while they are learned."""
 
-import math
-
 import keras
 import numpy as np
 from keras import ops
 
 from tf_genbounds.checks import check_num_levels
 from tf_genbounds.checks import check_positive
+from tf_genbounds.compression import smooth_length
 from tf_genbounds.compression import weight_code
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compress import certified
+from tf_genbounds.compression.freezing import Freezing
+
+# The logarithm of a step learns this much slower than the weights.
+_STEP_RATE = 0.1
+# How far a weight that is not rounded yet may lie outside its levels.
+_MARGIN = 0.4
+_UNLIMITED = 1e9
 
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")
 class QuantizedTraining(keras.Model):
-    """Trains a model through the rounding that its code will have.
+    """Trains a model to be written with few bits.
 
-    Each trainable array `w` of the model is used as
-    `step * clip(round(w / step), -n, n)`, with a step that is learned too; the
-    gradient goes through the rounding as if it were not there. `compress` then
-    writes exactly the network that was trained.
+    Each trainable array of the model becomes `step * l`, with whole numbers `l` from
+    `-n` to `n` and a step of its own. `fit` goes through three phases: it trains
+    exact weights; it finds a grid for each array, and freezes weights on it, stage by
+    stage, the most sensitive ones first, while the others go on learning and make up
+    for the rounding; it trains the steps of what is then a rounded network.
+    `compress` writes exactly that network.
 
-    The loss gains `factor` times the length of a code in nats for each sample,
-    `bits * ln(2) / num_samples`: what the certificate adds to the error. This code
-    is that of the two-sided geometric distribution with the array's mean
-    `abs(w / step)`, which is differentiable and makes small levels cheaper than
-    large ones. (The length by the frequencies of the levels has no gradient where
-    all are equally frequent, and training stays there.) The metric `bits` is the
-    length of the code that will be written, without the header of each array, by
-    the formula of the arithmetic code.
+    The weights are learned in units of their steps: a learning rate of 0.03 moves them
+    by 3 % of a step. The loss gains `factor` times the length of a code in nats for each
+    sample, `bits * ln(2) / num_samples`, what the certificate adds to the error. This
+    code is that of the two-sided geometric distribution with the array's mean
+    magnitude, which is differentiable. The metric `bits` is the length of the code
+    that will be written, without the header of each array, by the formula of the
+    arithmetic code; the metric `frozen` is the share of the weights that are frozen.
 
     Args:
         model: A built Functional or Sequential model. Its trainable weights are
-            trained; others are written as float16.
-        num_levels: Odd integer, `2 n + 1`, of the arrays of two or more axes.
-            Defaults to `7`.
-        vector_levels: Odd integer, of the others: biases, scales, shifts.
-            Defaults to `31`.
+            rounded; others are written as float16. After `fit` it has the weights
+            of the rounded network.
         num_samples: Integer, of the certificate.
-        factor: Non-negative float. Defaults to `1.0`. It is a variable: a
-            callback may assign another, to learn first and shorten later.
+        num_levels: Odd integer, `2 n + 1`, of the arrays of two or more axes.
+            Defaults to `5`.
+        vector_levels: Odd integer, of the others: biases, scales, shifts.
+            Defaults to `7`.
+        exact_fraction: Float in [0, 1), which share of the epochs trains exact
+            weights. Defaults to `0.25`; 0 if the model is trained already.
+        coarseness: Positive float, the first step of an array over the one with the
+            least squared rounding error. Defaults to `1.3`: more zeros, fewer bits.
+        num_stages: Integer, in how many stages the weights are frozen. Defaults to
+            `100`.
+        factor: Non-negative float. Defaults to `1.0`. It is a variable: a callback
+            may assign another.
         name: String, defaults to the name of the model.
 
     Example:
@@ -52,14 +66,18 @@ class QuantizedTraining(keras.Model):
     >>> training.compile(
     ...     "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ... )
-    >>> history = training.fit(x, x[:, 0] > 0, verbose=0)
+    >>> history = training.fit(x, x[:, 0] > 0, epochs=4, verbose=0)
+    >>> training.frozen_fraction()
+    1.0
     >>> compressed = training.compress((x, (x[:, 0] > 0).astype(int)))
     >>> bool(np.all(compressed.model(x) == training(x)))
     True
 
     References:
-        - [Esser et al., 2020](https://arxiv.org/abs/1902.08153), for the gradient
-          of the step.
+        - [Zhou et al., 2017](https://arxiv.org/abs/1702.03044), who freeze the
+          largest weights first.
+        - [Frantar et al., 2023](https://arxiv.org/abs/2210.17323), for the order by
+          sensitivity.
         - [Lotfi et al., 2022](https://arxiv.org/abs/2211.13609), who train for a
           certificate by the length of a code.
     """
@@ -68,57 +86,118 @@ class QuantizedTraining(keras.Model):
         self,
         model,
         num_samples,
-        num_levels=7,
-        vector_levels=31,
+        num_levels=5,
+        vector_levels=7,
+        exact_fraction=0.25,
+        coarseness=1.3,
+        num_stages=100,
         factor=1.0,
         name=None,
         **kwargs,
     ):
         super().__init__(name=name or model.name, **kwargs)
         check_positive("num_samples", num_samples)
-        for option, value in {
-            "num_levels": num_levels,
-            "vector_levels": vector_levels,
-        }.items():
-            check_num_levels(option, value)
-        if not factor >= 0:
+        check_positive("num_stages", num_stages)
+        check_num_levels("num_levels", num_levels)
+        check_num_levels("vector_levels", vector_levels)
+        if not 0 <= exact_fraction < 1:
             raise ValueError(
-                f"`factor` must not be negative. Received: factor={factor}"
+                "`exact_fraction` must lie in [0, 1). "
+                f"Received: exact_fraction={exact_fraction}"
             )
+        if not coarseness > 0 or not factor >= 0:
+            raise ValueError(
+                "`coarseness` must be positive, and `factor` not negative. "
+                f"Received: coarseness={coarseness}, factor={factor}"
+            )
+        self.scaled, self.frozen, self.levels, self.log_steps = [], [], [], []
         self.model = model
         self.num_samples = num_samples
         self.num_levels = num_levels
         self.vector_levels = vector_levels
-        self.factor = self.add_weight(
-            shape=(),
-            name="factor",
-            trainable=False,
-            initializer=keras.initializers.Constant(float(factor)),
-        )
+        self.exact_fraction = exact_fraction
+        self.coarseness = coarseness
+        self.num_stages = num_stages
+        self.factor = self._scalar("factor", factor)
+        self.limit = self._scalar("limit", _UNLIMITED)
         self._bits = keras.metrics.Mean(name="bits")
-        self.log_steps = []
-        for i, variable in enumerate(model.trainable_variables):
-            value = keras.ops.convert_to_numpy(variable)
-            # The root mean square is where a weight at random will be.
-            size = np.sqrt(np.mean(np.square(value))) or 0.1
-            start = np.log(max(size, 1e-3) * 2 / np.sqrt(self._end(variable)))
-            self.log_steps.append(
-                self.add_weight(
-                    shape=(),
-                    name=f"log_step_{i}",
-                    initializer=keras.initializers.Constant(float(start)),
+        self._share = keras.metrics.Mean(name="frozen")
+        # In units of the steps: what is learned, whether it is frozen, and where.
+        for i, array in enumerate(self._initial_arrays()):
+            step = self._grid(array)
+            for kind, value in (
+                ("scaled", array / step),
+                ("frozen", np.zeros_like(array)),
+                ("levels", np.zeros_like(array)),
+                ("log_steps", np.log(step) / _STEP_RATE),
+            ):
+                variable = self.add_weight(
+                    shape=np.shape(value),
+                    name=f"{kind}_{i}",
+                    initializer="zeros",
+                    trainable=kind in ("scaled", "log_steps"),
                 )
-            )
+                variable.assign(value)
+                getattr(self, kind).append(variable)
         self.built = True
 
-    def _end(self, variable):
-        levels = self.num_levels if len(variable.shape) > 1 else self.vector_levels
+    # What is trained are the scaled arrays; the weights of the model, which are made
+    # of them, are not.
+
+    def _learned(self):
+        return {id(v) for v in (*self.scaled, *self.log_steps)}
+
+    @property
+    def trainable_variables(self):
+        learned = self._learned()
+        return [v for v in self.variables if id(v) in learned]
+
+    @property
+    def non_trainable_variables(self):
+        learned = self._learned()
+        return [v for v in self.variables if id(v) not in learned]
+
+    @property
+    def trainable_weights(self):
+        return self.trainable_variables
+
+    @property
+    def non_trainable_weights(self):
+        learned = self._learned()
+        return [v for v in self.weights if id(v) not in learned]
+
+    def _scalar(self, name, value):
+        return self.add_weight(
+            shape=(),
+            name=name,
+            trainable=False,
+            initializer=keras.initializers.Constant(float(value)),
+        )
+
+    def _initial_arrays(self):
+        """The arrays that are learned and written, as they are at first."""
+        return [ops.convert_to_numpy(v) for v in self.model.trainable_variables]
+
+    def _weights(self, arrays):
+        """The trainable weights of the model, made of these arrays."""
+        return arrays
+
+    def _end(self, array):
+        levels = self.num_levels if len(array.shape) > 1 else self.vector_levels
         return levels // 2
 
+    def _grid(self, array):
+        """The first step of an array, as float16 has it."""
+        found = weight_code.levels(array, self._end(array))
+        if not np.any(array) or isinstance(found, weight_code.Floats):
+            return np.float32(0.1)  # Biases begin with zeros.
+        coarseness = self.coarseness if len(array.shape) > 1 else 1.0
+        return np.float32(max(float(found.step) * coarseness, 1e-4))
+
     def call(self, inputs, training=None):
-        scaled = [_scaled(*arguments) for arguments in self._arrays()]
+        weights = self._weights([self._array(i) for i in range(len(self.scaled))])
         outputs, updates, losses = self.model.stateless_call(
-            [_rounded(*pair) for pair in scaled],
+            weights,
             [v.value for v in self.model.non_trainable_variables],
             inputs,
             training=training,
@@ -130,7 +209,10 @@ class QuantizedTraining(keras.Model):
             variable.assign(value)
         for loss in losses:
             self.add_loss(loss)
-        bits = sum(_geometric_length(array) for array, _ in scaled)
+        bits = sum(
+            smooth_length.geometric_length(self._within(i))
+            for i in range(len(self.scaled))
+        )
         factor = ops.convert_to_tensor(self.factor)
         self.add_loss(factor * bits * np.log(2) / self.num_samples)
         return outputs
@@ -139,22 +221,123 @@ class QuantizedTraining(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         # Keras lets a model change the state of metrics here and nowhere else.
-        self._bits.update_state(
-            sum(
-                _code_length(_counts(_scaled(value, log_step, end)[0], end))
-                for value, log_step, end in self._arrays()
-            )
-        )
+        bits = 0.0
+        for i, scaled in enumerate(self.scaled):
+            end = self._end(scaled)
+            levels = ops.clip(ops.round(self._within(i)), -end, end)
+            bits += smooth_length.code_length(smooth_length.counts(levels, end))
+        self._bits.update_state(bits)
+        total = sum(ops.sum(ops.convert_to_tensor(f)) for f in self.frozen)
+        self._share.update_state(total / self._size())
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def _arrays(self):
-        """Returns `(value, log_step, end)` for each array that is rounded."""
-        return [
-            (ops.convert_to_tensor(v), ops.convert_to_tensor(s), self._end(v))
-            for v, s in zip(
-                self.model.trainable_variables, self.log_steps, strict=True
-            )
+    def _size(self):
+        return sum(int(np.prod(s.shape)) for s in self.scaled)
+
+    def _within(self, i):
+        """An array in units of its step, the frozen weights at their levels."""
+        scaled = ops.convert_to_tensor(self.scaled[i])
+        limit = ops.convert_to_tensor(self.limit) * (self._end(scaled) + _MARGIN)
+        # The gradient goes through: a weight at the limit can come back.
+        kept = scaled + ops.stop_gradient(ops.clip(scaled, -limit, limit) - scaled)
+        frozen = ops.convert_to_tensor(self.frozen[i])
+        return ops.where(frozen > 0, ops.convert_to_tensor(self.levels[i]), kept)
+
+    def _array(self, i):
+        return _step(ops.convert_to_tensor(self.log_steps[i])) * self._within(i)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """As `keras.Model.fit`; the phases are shares of `epochs`.
+
+        A second call begins anew from the rounded weights.
+        """
+        freezing = Freezing(
+            x if y is None else (x, y), self.exact_fraction, self.num_stages
+        )
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(freezing)
+        else:
+            given = [] if callbacks is None else keras.tree.flatten(callbacks)
+            callbacks = [freezing, *given]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def frozen_fraction(self):
+        """Returns the share of the weights that are frozen."""
+        total = sum(float(np.sum(ops.convert_to_numpy(f))) for f in self.frozen)
+        return total / self._size()
+
+    def exact(self):
+        """Returns whether the weights are learned without a grid."""
+        return float(ops.convert_to_numpy(self.limit)) > 1
+
+    def thaw(self):
+        """Makes every weight exact, and learn again, from where it is."""
+        for i, scaled in enumerate(self.scaled):
+            scaled.assign(self._within(i))
+            self.frozen[i].assign(ops.zeros(scaled.shape))
+        self.limit.assign(_UNLIMITED)
+
+    def find_grid(self):
+        """Chooses the step of each array for what it is now."""
+        for i, log_step in enumerate(self.log_steps):
+            array = ops.convert_to_numpy(self._array(i))
+            step = self._grid(array)
+            log_step.assign(np.log(step) / _STEP_RATE)
+            self.scaled[i].assign(array / step)
+        self.limit.assign(1.0)
+
+    def freeze(self, share, sensitivities):
+        """Freezes weights on the grid until a share of all of them is.
+
+        Args:
+            share: Float in [0, 1].
+            sensitivities: An array for each of `scaled`; those with the largest
+                values are frozen first.
+        """
+        # What is frozen stays so.
+        order = [
+            np.where(ops.convert_to_numpy(f) > 0, np.inf, s)
+            for f, s in zip(self.frozen, sensitivities, strict=True)
         ]
+        count = round(share * self._size())
+        ranks = np.argsort(
+            np.argsort(-np.concatenate([o.ravel() for o in order]), kind="stable")
+        )
+        start = 0
+        for i, scaled in enumerate(self.scaled):
+            within = ops.convert_to_numpy(self._within(i))
+            chosen = ranks[start : start + within.size].reshape(within.shape) < count
+            start += within.size
+            end = self._end(scaled)
+            levels = np.clip(np.round(within), -end, end)
+            self.levels[i].assign(np.where(chosen, levels, 0.0))
+            self.frozen[i].assign(chosen.astype("float32"))
+            scaled.assign(np.where(chosen, levels, within))
+
+    def assign_rounded(self):
+        """Gives the model the weights of the rounded network."""
+        values = self._weights([ops.convert_to_tensor(c.values()) for c in self._coded()])
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
+
+    def _coded(self):
+        """The arrays as they are written; what is not frozen yet is rounded."""
+        coded = []
+        for i, log_step in enumerate(self.log_steps):
+            end = self._end(self.scaled[i])
+            levels = np.clip(np.round(ops.convert_to_numpy(self._within(i))), -end, end)
+            step = np.float16(ops.convert_to_numpy(_step(ops.convert_to_tensor(log_step))))
+            coded.append(weight_code.Levels(levels.astype("int64"), step, end))
+        return coded
 
     def compress(self, data, *, delta=0.05, batch_size=128):
         """Writes the code of the rounded network, and certifies it.
@@ -167,23 +350,19 @@ class QuantizedTraining(keras.Model):
         Returns:
             `compression.Compressed`.
         """
+        self.assign_rounded()
         model = self.model
-        ends = {
-            id(v): (self._end(v), float(_step(ops.convert_to_tensor(s))))
-            for v, s in zip(model.trainable_variables, self.log_steps, strict=True)
-        }
-        coded, rounded = [], []
-        for variable in model.weights:
-            array = keras.ops.convert_to_numpy(variable)
-            if id(variable) in ends:
-                end, step = ends[id(variable)]
-                coded.append(weight_code.levels(array, end, step))
-            else:
-                coded.append(weight_code.Floats(array, "e"))
-            rounded.append(coded[-1].values())
+        rounded = iter(self._coded())
+        trainable = {id(v) for v in model.trainable_variables}
+        coded = [
+            next(rounded)
+            if id(v) in trainable
+            else weight_code.half(ops.convert_to_numpy(v))
+            for v in model.weights
+        ]
         forms = [("plain",)] * len(compactable(model))
         compact = compact_model(model, forms, 0)
-        compact.set_weights(rounded)
+        compact.set_weights([c.values() for c in coded])
         return certified(
             model, forms, coded, compact, data, delta=delta, batch_size=batch_size
         )
@@ -195,7 +374,10 @@ class QuantizedTraining(keras.Model):
             "num_samples": self.num_samples,
             "num_levels": self.num_levels,
             "vector_levels": self.vector_levels,
-            "factor": float(self.factor),
+            "exact_fraction": self.exact_fraction,
+            "coarseness": self.coarseness,
+            "num_stages": self.num_stages,
+            "factor": float(ops.convert_to_numpy(self.factor)),
         }
 
     @classmethod
@@ -209,52 +391,6 @@ class QuantizedTraining(keras.Model):
 
 def _step(log_step):
     """The step as float16 has it, with the gradient of the exact one."""
-    exact = ops.exp(log_step)
+    exact = ops.exp(_STEP_RATE * log_step)
     half = ops.cast(ops.cast(exact, "float16"), "float32")
     return exact + ops.stop_gradient(half - exact)
-
-
-def _scaled(value, log_step, end):
-    """Returns an array in steps, from `-end` to `end`, and the step."""
-    step = _step(log_step)
-    return ops.clip(value / step, -end, end), step
-
-
-def _rounded(scaled, step):
-    """Rounds to whole steps; the gradient goes through."""
-    return step * (scaled + ops.stop_gradient(ops.round(scaled) - scaled))
-
-
-def _counts(scaled, end):
-    """Returns how often each level occurs."""
-    levels = ops.arange(-end, end + 1, dtype="float32")
-    same = ops.equal(ops.reshape(ops.round(scaled), (-1, 1)), levels)
-    return ops.sum(ops.cast(same, "float32"), axis=0)
-
-
-def _geometric_length(scaled):
-    """The bits of `P(l) = (1 - t) / (1 + t) t**abs(l)`, with the best `t`."""
-    # The gradient of `abs` at 0 is 0, on every backend.
-    mean = ops.mean(scaled * ops.stop_gradient(ops.sign(scaled))) + 1e-6
-    # `(sqrt(1 + mean**2) - 1) / mean`, without the difference: it may be 0.
-    ratio = mean / (1 + ops.sqrt(1 + mean**2))
-    nats = ops.log((1 + ratio) / (1 - ratio)) - mean * ops.log(ratio)
-    return math.prod(scaled.shape) * nats / np.log(2)
-
-
-def _code_length(counts):
-    """The bits of the Krichevsky-Trofimov code, by Stirling's formula."""
-    alphabet = counts.shape[0]
-    total = ops.sum(counts)
-    nats = _log_gamma(total + alphabet / 2) - _log_gamma(alphabet / 2)
-    nats = nats + ops.sum(_log_gamma(0.5) - _log_gamma(counts + 0.5))
-    return nats / np.log(2)
-
-
-def _log_gamma(x):
-    # Shifted by 4, where the series is right to seven digits.
-    x = ops.convert_to_tensor(x, "float32")
-    shift = ops.log(x * (x + 1) * (x + 2) * (x + 3))
-    x = x + 4
-    series = 1 / (12 * x) - 1 / (360 * x**3)
-    return (x - 0.5) * ops.log(x) - x + 0.5 * np.log(2 * np.pi) + series - shift
