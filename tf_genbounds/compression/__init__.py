@@ -18,6 +18,7 @@ from tf_genbounds.compression.quantize import Quantized
 from tf_genbounds.compression.quantize import quantize
 from tf_genbounds.compression.quantize import to_float16
 from tf_genbounds.compression.quantized_training import QuantizedTraining
+from tf_genbounds.compression.random_subspace import RandomSubspace
 from tf_genbounds.compression.truncate_svd import Factors
 from tf_genbounds.compression.truncate_svd import truncate_svd
 
@@ -31,6 +32,7 @@ __all__ = [
     "Projection",
     "Quantized",
     "QuantizedTraining",
+    "RandomSubspace",
     "Sparse",
     "compress",
     "filter_project",

@@ -21,6 +21,7 @@ from tf_genbounds.compression.compressed import Compressed
 from tf_genbounds.compression.compressed import architecture_of
 from tf_genbounds.compression.compressed import decode
 from tf_genbounds.compression.compressed import encode
+from tf_genbounds.compression.compressed import encode_subspace
 from tf_genbounds.compression.compressed import names_of
 from tf_genbounds.compression.search import Goal
 from tf_genbounds.compression.search import search_levels
@@ -172,17 +173,7 @@ def certified(
     code, items = encode(model, forms, coded, compact)
     architecture = architecture_of(model, seed)
     decoded = decode(architecture, code, initial)
-    measured = measure(
-        decoded, data, quantities=["margins"], batch_size=batch_size, verbose=0
-    )
-    certificate = Certificate(
-        train_error=measured.train_error,
-        bits=len(code),
-        num_samples=measured.num_samples,
-        delta=delta,
-        items=items,
-        fixed=FIXED,
-    )
+    certificate = _certificate(decoded, code, items, data, delta, batch_size)
     form_of = {
         id(weight): form
         for _, copy, (form, *_) in pairs(model, forms, compact)
@@ -204,6 +195,41 @@ def certified(
             }
         )
     return Compressed(decoded, certificate, tuple(rows), code, architecture, initial)
+
+
+def certified_subspace(
+    model, coded, origin, data, *, dimension, seed, delta, batch_size
+):
+    """The same for a vector in a subspace; see `compression.RandomSubspace`."""
+    code, items = encode_subspace(model, coded)
+    architecture = architecture_of(model, seed, dimension)
+    decoded = decode(architecture, code, origin)
+    rows = [
+        {
+            "name": name,
+            "method": f"{'vector' if name == 'subspace' else 'plain'}, {_levels(how)}",
+            "numbers": int(how.values().size),
+            "bits": bits,
+            "relative_error": 0.0,
+        }
+        for (name, bits), how in zip(items.items(), coded, strict=True)
+    ]
+    certificate = _certificate(decoded, code, items, data, delta, batch_size)
+    return Compressed(decoded, certificate, tuple(rows), code, architecture, origin)
+
+
+def _certificate(decoded, code, items, data, delta, batch_size):
+    measured = measure(
+        decoded, data, quantities=["margins"], batch_size=batch_size, verbose=0
+    )
+    return Certificate(
+        train_error=measured.train_error,
+        bits=len(code),
+        num_samples=measured.num_samples,
+        delta=delta,
+        items=items,
+        fixed=FIXED,
+    )
 
 
 def _coded(array, num_levels):

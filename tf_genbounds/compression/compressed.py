@@ -19,6 +19,7 @@ from tf_genbounds.compression.compact import FORMS
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compact import largest_sizes
+from tf_genbounds.compression.subspace import Subspace
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
 
@@ -116,9 +117,13 @@ class Compressed:
         )
 
 
-def architecture_of(model, seed):
-    """Returns as JSON what the decoder has before the code."""
-    return json.dumps({"model": model.to_json(), "seed": seed})
+def architecture_of(model, seed, dimension=None):
+    """Returns as JSON what the decoder has before the code.
+
+    `dimension` is that of a random subspace, if the model is written as a vector.
+    """
+    facts = {"model": model.to_json(), "seed": seed, "dimension": dimension}
+    return json.dumps(facts)
 
 
 def encode(model, forms, weights, compact):
@@ -145,6 +150,26 @@ def encode(model, forms, weights, compact):
     return encoder.finish(), encoder.items
 
 
+def encode_subspace(model, weights):
+    """Writes a model as a vector in a subspace of its trainable weights.
+
+    Args:
+        model: The model.
+        weights: `weight_code` formats: the vector, then those of the
+            non-trainable weights.
+
+    Returns:
+        As `encode` does.
+    """
+    encoder = Encoder()
+    names = dict(zip(map(id, model.weights), names_of(model), strict=True))
+    others = [names[id(v)] for v in model.non_trainable_weights]
+    for name, coded in zip(["subspace", *others], weights, strict=True):
+        encoder.name(name)
+        weight_code.write(encoder, coded)
+    return encoder.finish(), encoder.items
+
+
 def names_of(model):
     """Returns a name for each weight: its path, and a number if that repeats."""
     count, names = collections.Counter(), []
@@ -161,11 +186,14 @@ def decode(architecture, code, initial=None):
     Args:
         architecture: As `architecture_of` returned it.
         code: List of bits.
-        initial: Arrays that the decoded ones are added to, or `None`.
+        initial: Arrays that the decoded ones are added to, or `None`; those of the
+            trainable weights for a vector in a subspace.
     """
     facts = json.loads(architecture)
     model = keras.models.model_from_json(facts["model"])
     decoder = Decoder(code)
+    if facts["dimension"] is not None:
+        return _decode_subspace(model, facts, decoder, initial)
     forms = []
     for layer in compactable(model):
         form = FORMS[decoder.integer(len(FORMS))]
@@ -179,3 +207,14 @@ def decode(architecture, code, initial=None):
         arrays = [a + b for a, b in zip(initial, arrays, strict=True)]
     compact.set_weights(arrays)
     return compact
+
+
+def _decode_subspace(model, facts, decoder, initial):
+    subspace = Subspace(initial, facts["dimension"], facts["seed"])
+    vector = weight_code.read(decoder, subspace.shape).values()
+    weights = subspace.weights(keras.ops.convert_to_tensor(vector))
+    for variable, value in zip(model.trainable_variables, weights, strict=True):
+        variable.assign(value)
+    for variable in model.non_trainable_weights:
+        variable.assign(weight_code.read(decoder, tuple(variable.shape)).values())
+    return model
