@@ -5,8 +5,8 @@ the code, and certifies the decoded network: a guarantee for unseen data that no
 set is needed for. The best published
 certificate of this kind is 11.6 % (https://arxiv.org/abs/2211.13609).
 
-The architecture counts as fixed. It was chosen out of some twenty on the same images,
-which honest accounting prices at five bits.
+The architecture was chosen with a look at the same images, out of less than 64 (its
+kind, width, and levels); the code pays six bits for that.
 
     TFDS_DATA_DIR=... python examples/certify_mnist.py
 
@@ -27,7 +27,7 @@ import tf_genbounds as gb
 
 @keras.saving.register_keras_serializable(package="certify_mnist")
 class CosineConv2D(keras.layers.Layer):
-    """A convolution of each channel, whose kernels are sums of few cosines.
+    """A convolution whose kernels are sums of few cosines.
 
     The kernels are smooth, and few numbers say which: those of the cosines of a
     discrete cosine transform whose two frequencies add up to `order` at most. The
@@ -37,8 +37,8 @@ class CosineConv2D(keras.layers.Layer):
         size: Integer, side of the kernels.
         order: Integer.
         strides: Integer.
-        filters: Integer, how many kernels see the one channel of an image; `None`:
-            each channel has a kernel of its own.
+        filters: Integer, of an ordinary convolution; `None`: each channel has a
+            kernel of its own.
     """
 
     def __init__(self, size=5, order=3, strides=1, filters=None, **kwargs):
@@ -57,8 +57,9 @@ class CosineConv2D(keras.layers.Layer):
             ],
             axis=-1,
         ).astype("float32")
+        shape = (self._basis.shape[-1], input_shape[-1])
         self.kernel = self.add_weight(
-            shape=(self._basis.shape[-1], self.filters or input_shape[-1]),
+            shape=shape + (self.filters,) * bool(self.filters),
             initializer=keras.initializers.RandomNormal(stddev=0.4),
             name="kernel",
         )
@@ -66,7 +67,7 @@ class CosineConv2D(keras.layers.Layer):
     def call(self, inputs):
         kernel = keras.ops.tensordot(self._basis, self.kernel, 1)
         if self.filters:
-            return keras.ops.conv(inputs, kernel[:, :, None], self.strides, "same")
+            return keras.ops.conv(inputs, kernel, self.strides, "same")
         return keras.ops.depthwise_conv(
             inputs, kernel[..., None], self.strides, "same"
         )
@@ -134,8 +135,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="mnist", help="mnist, digits, ...")
     parser.add_argument("--samples", type=int, default=60000)
-    parser.add_argument("--exact-epochs", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=70, help="with rounding")
+    parser.add_argument("--exact-epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=60, help="with rounding")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--num-levels", type=int, default=5)
     parser.add_argument("--vector-levels", type=int, default=7)
@@ -163,7 +164,7 @@ def main(arguments=None):
         exact_fraction=0.0,
     )
     train(training, x, y, options.epochs, options.learning_rate, 0.1, options)
-    compressed = training.compress((x, y), batch_size=500)
+    compressed = training.compress((x, y), choice=(0, 64), batch_size=500)
     if options.out:
         compressed.save(options.out)
     certificate = compressed.certificate

@@ -14,7 +14,7 @@ from tf_genbounds.compression.compact import (
     fill,
     largest_sizes,
 )
-from tf_genbounds.compression.weight_code import Floats, Levels, levels
+from tf_genbounds.compression.weight_code import STEPS, Floats, Levels, levels
 
 METHODS = ["quantize", "truncate_svd", "matrix_project", "filter_project"]
 
@@ -190,6 +190,20 @@ def test_each_layer_has_a_form_and_the_table_says_which(small):
         compress(model, sample, {"conv": "svd"})
 
 
+def test_the_choice_of_an_architecture_is_paid_for(small, tmp_path):
+    model, sample = small
+    plain = compress(model, sample, num_levels=3)
+    chosen = compress(model, sample, num_levels=3, choice=(700, 1024))
+    assert chosen.certificate.items["choice of the architecture"] == 10
+    assert abs(len(chosen.code) - len(plain.code) - 10) <= 1
+    chosen.save(tmp_path / "model.code")
+    again = Compressed.load(tmp_path / "model.code")
+    for a, b in zip(arrays(plain.model), arrays(again.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="choice=.4, 4."):
+        compress(model, sample, choice=(4, 4))
+
+
 def test_a_goal_that_cannot_be_kept_is_said(small):
     model, sample = small
     with pytest.warns(UserWarning, match="keeps to the goal. Received: budget=10"):
@@ -228,7 +242,7 @@ def test_levels_choose_a_step():
     array = np.random.default_rng(0).normal(size=1000)
     for end in (1, 3, 127):
         found = levels(array, end)
-        assert found.step == np.float16(found.step) and abs(found.indices).max() <= end
+        assert found.step in STEPS and abs(found.indices).max() <= end
         error = np.sum((found.values() - array) ** 2)
         # The largest weight as the end of the grid is worse.
         wide = levels(array, end, np.max(np.abs(array)) / end)

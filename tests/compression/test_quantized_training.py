@@ -64,7 +64,7 @@ def test_the_metric_is_the_length_of_the_code():
     rows = found.compress((x, y)).layers
     # Without the header of each array: its kind, its levels and its step.
     expected = sum(
-        row["bits"] - 1 - 16 - (2 * math.floor(math.log2(end)) + 1)
+        row["bits"] - 1 - 9 - (2 * math.floor(math.log2(end)) + 1)
         for row, end in zip(rows, (3, 15, 3, 15), strict=True)
     )
     assert bits == pytest.approx(expected, rel=1e-4)

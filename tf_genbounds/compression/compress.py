@@ -34,7 +34,8 @@ METHODS = ("quantize", "truncate_svd", "matrix_project", "filter_project")
 # Of filters at each position: errors of two positions have a correlation of 1 / 3.
 _INDEPENDENCE = 3
 FIXED = (
-    "the architecture, the loss and the preprocessing",
+    "the architecture (or the list that the code chooses it from), the loss and the "
+    "preprocessing",
     "the seed and the initial weights that the code adds to, if any",
     "the code itself",
 )
@@ -52,6 +53,7 @@ def compress(
     tolerance=None,
     initial_weights=None,
     seed=0,
+    choice=(0, 1),
     search_samples=2000,
     batch_size=128,
 ):
@@ -69,7 +71,7 @@ def compress(
     certificate counts what the decoder needs, and that is in the code. So the best
     of several methods and settings may be taken. What is not in the code is not
     free: of several architectures, seeds or initial weights the best one has to
-    share `delta` with the others.
+    be named in the code; see `choice`.
 
     Args:
         model: A built Functional or Sequential model, a classifier.
@@ -93,6 +95,9 @@ def compress(
             independent of the sample. The difference is coded (`"quantize"`
             only).
         seed: Integer, of the random matrices, fixed before the sample.
+        choice: Pair of integers `(index, count)`: this architecture (or seed, or
+            preprocessing) is one of `count` that were listed before the sample,
+            and was chosen by it. The code says which, for `log2(count)` bits.
         search_samples: Integer, how many samples the search looks at.
         batch_size: Integer, for arrays.
 
@@ -123,6 +128,7 @@ def compress(
         - [Langford, 2005](https://jmlr.org/papers/v6/langford05a.html)
     """
     _check(delta, keep, num_levels, budget, tolerance)
+    check_choice_of_architecture(choice)
     graph(model)  # Refuses models that cannot be rebuilt.
     if not has_labels(data):
         raise ValueError(
@@ -153,7 +159,7 @@ def compress(
         )  # fmt: skip
     return certified(
         model, forms, coded, compact, data, delta=delta, seed=seed,
-        initial=initial, batch_size=batch_size,
+        initial=initial, batch_size=batch_size, choice=choice,
     )  # fmt: skip
 
 
@@ -168,10 +174,12 @@ def certified(
     seed=0,
     initial=None,
     batch_size=128,
+    choice=(0, 1),
 ):
     """Encodes, decodes, evaluates what was decoded, and certifies it."""
-    code, items = encode(model, forms, coded, compact)
-    architecture = architecture_of(model, seed)
+    check_choice_of_architecture(choice)
+    code, items = encode(model, forms, coded, compact, choice)
+    architecture = architecture_of(model, seed, num_choices=choice[1])
     decoded = decode(architecture, code, initial)
     certificate = _certificate(decoded, code, items, data, delta, batch_size)
     form_of = {
@@ -198,11 +206,12 @@ def certified(
 
 
 def certified_subspace(
-    model, coded, origin, data, *, dimension, seed, delta, batch_size
+    model, coded, origin, data, *, dimension, seed, delta, batch_size, choice
 ):
     """The same for a vector in a subspace; see `compression.RandomSubspace`."""
-    code, items = encode_subspace(model, coded)
-    architecture = architecture_of(model, seed, dimension)
+    check_choice_of_architecture(choice)
+    code, items = encode_subspace(model, coded, choice)
+    architecture = architecture_of(model, seed, dimension, choice[1])
     decoded = decode(architecture, code, origin)
     rows = [
         {
@@ -330,6 +339,16 @@ def _levels(coded):
     if isinstance(coded, weight_code.Floats):
         return f"float{8 * np.dtype(coded.kind).itemsize}"
     return f"{2 * coded.end + 1} levels"
+
+
+def check_choice_of_architecture(choice):
+    """Refuses what is no `(index, count)`."""
+    index, count = choice
+    if not 0 <= index < count:
+        raise ValueError(
+            "`choice` must be a pair of an index and the length of the list. "
+            f"Received: choice={choice}"
+        )
 
 
 def _check(delta, keep, num_levels, budget, tolerance):

@@ -117,16 +117,34 @@ class Compressed:
         )
 
 
-def architecture_of(model, seed, dimension=None):
+def architecture_of(model, seed, dimension=None, num_choices=1):
     """Returns as JSON what the decoder has before the code.
 
-    `dimension` is that of a random subspace, if the model is written as a vector.
+    Args:
+        model: The model, of which the architecture counts.
+        seed: Integer.
+        dimension: Of a random subspace, if the model is written as a vector.
+        num_choices: Integer, how many architectures the code chooses from.
     """
-    facts = {"model": model.to_json(), "seed": seed, "dimension": dimension}
+    facts = {
+        "model": model.to_json(),
+        "seed": seed,
+        "dimension": dimension,
+        "num_choices": num_choices,
+    }
     return json.dumps(facts)
 
 
-def encode(model, forms, weights, compact):
+def _encoder(choice):
+    """Starts a code word with the choice of the architecture, if there is one."""
+    encoder = Encoder()
+    if choice[1] > 1:
+        encoder.name("choice of the architecture")
+        encoder.integer(*choice)
+    return encoder
+
+
+def encode(model, forms, weights, compact, choice=(0, 1)):
     """Writes a compact model as a code word.
 
     Args:
@@ -134,11 +152,12 @@ def encode(model, forms, weights, compact):
         forms: As for `compact_model`.
         weights: A `weight_code.Levels` or `Floats` for each weight of `compact`.
         compact: The compact model.
+        choice: Pair, which of how many architectures this is.
 
     Returns:
         A pair: the list of bits, and the bits of each item by name.
     """
-    encoder = Encoder()
+    encoder = _encoder(choice)
     encoder.name("forms of the layers")
     for layer, (form, *sizes) in zip(compactable(model), forms, strict=True):
         encoder.integer(FORMS.index(form), len(FORMS))
@@ -150,18 +169,19 @@ def encode(model, forms, weights, compact):
     return encoder.finish(), encoder.items
 
 
-def encode_subspace(model, weights):
+def encode_subspace(model, weights, choice=(0, 1)):
     """Writes a model as a vector in a subspace of its trainable weights.
 
     Args:
         model: The model.
         weights: `weight_code` formats: the vector, then those of the
             non-trainable weights.
+        choice: Pair, which of how many architectures this is.
 
     Returns:
         As `encode` does.
     """
-    encoder = Encoder()
+    encoder = _encoder(choice)
     names = dict(zip(map(id, model.weights), names_of(model), strict=True))
     others = [names[id(v)] for v in model.non_trainable_weights]
     for name, coded in zip(["subspace", *others], weights, strict=True):
@@ -192,6 +212,8 @@ def decode(architecture, code, initial=None):
     facts = json.loads(architecture)
     model = keras.models.model_from_json(facts["model"])
     decoder = Decoder(code)
+    if facts["num_choices"] > 1:
+        decoder.integer(facts["num_choices"])
     if facts["dimension"] is not None:
         return _decode_subspace(model, facts, decoder, initial)
     forms = []

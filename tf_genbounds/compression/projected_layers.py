@@ -124,7 +124,7 @@ class FilterProjected(Projected):
     >>> layer = FilterProjected(
     ...     keras.layers.Conv2D(4, 3), num_filters=5, independence=2, seed=0
     ... )
-    >>> layer(np.ones((1, 6, 6, 2))).shape, layer.weights[0].shape
+    >>> tuple(layer(np.ones((1, 6, 6, 2))).shape), tuple(layer.weights[0].shape)
     ((1, 4, 4, 4), (10,))
     """
 

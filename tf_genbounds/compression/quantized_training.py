@@ -187,12 +187,13 @@ class QuantizedTraining(keras.Model):
         return levels // 2
 
     def _grid(self, array):
-        """The first step of an array, as float16 has it."""
+        """The first step of an array, one of `weight_code.STEPS`."""
         found = weight_code.levels(array, self._end(array))
-        if not np.any(array) or isinstance(found, weight_code.Floats):
-            return np.float32(0.1)  # Biases begin with zeros.
-        coarseness = self.coarseness if len(array.shape) > 1 else 1.0
-        return np.float32(max(float(found.step) * coarseness, 1e-4))
+        step = 0.1  # Biases begin with zeros.
+        if np.any(array) and isinstance(found, weight_code.Levels):
+            coarseness = self.coarseness if len(array.shape) > 1 else 1.0
+            step = max(float(found.step) * coarseness, 1e-4)
+        return weight_code.STEPS[weight_code.position(step)]
 
     def call(self, inputs, training=None):
         weights = self._weights([self._array(i) for i in range(len(self.scaled))])
@@ -335,16 +336,18 @@ class QuantizedTraining(keras.Model):
         for i, log_step in enumerate(self.log_steps):
             end = self._end(self.scaled[i])
             levels = np.clip(np.round(ops.convert_to_numpy(self._within(i))), -end, end)
-            step = np.float16(ops.convert_to_numpy(_step(ops.convert_to_tensor(log_step))))
-            coded.append(weight_code.Levels(levels.astype("int64"), step, end))
+            step = ops.convert_to_numpy(_step(ops.convert_to_tensor(log_step)))
+            position = weight_code.position(float(step))
+            coded.append(weight_code.Levels(levels.astype("int64"), position, end))
         return coded
 
-    def compress(self, data, *, delta=0.05, batch_size=128):
+    def compress(self, data, *, delta=0.05, choice=(0, 1), batch_size=128):
         """Writes the code of the rounded network, and certifies it.
 
         Args:
             data: The sample, with labels: see `compression.compress`.
             delta: Float in (0, 1). Defaults to `0.05`.
+            choice: Which of how many architectures this is, see there.
             batch_size: Integer, for arrays.
 
         Returns:
@@ -364,8 +367,9 @@ class QuantizedTraining(keras.Model):
         compact = compact_model(model, forms, 0)
         compact.set_weights([c.values() for c in coded])
         return certified(
-            model, forms, coded, compact, data, delta=delta, batch_size=batch_size
-        )
+            model, forms, coded, compact, data, delta=delta, batch_size=batch_size,
+            choice=choice,
+        )  # fmt: skip
 
     def get_config(self):
         return {
@@ -390,7 +394,11 @@ class QuantizedTraining(keras.Model):
 
 
 def _step(log_step):
-    """The step as float16 has it, with the gradient of the exact one."""
+    """The nearest step that can be written, with the gradient of the exact one."""
     exact = ops.exp(_STEP_RATE * log_step)
-    half = ops.cast(ops.cast(exact, "float16"), "float32")
-    return exact + ops.stop_gradient(half - exact)
+    steps = weight_code.STEPS
+    position = ops.round(weight_code.OCTAVE * ops.log2(exact))
+    position = ops.cast(position, "int32") + len(steps) // 2
+    nearest = ops.take(steps, ops.clip(position, 0, len(steps) - 1))
+    # The sum with a difference would be an ulp off.
+    return ops.stop_gradient(nearest) * (exact / ops.stop_gradient(exact))

@@ -83,12 +83,13 @@ class RandomSubspace(QuantizedTraining):
     def _weights(self, arrays):
         return self._subspace.weights(arrays[0])
 
-    def compress(self, data, *, delta=0.05, batch_size=128):
+    def compress(self, data, *, delta=0.05, choice=(0, 1), batch_size=128):
         """Writes the code of the rounded vector, and certifies the network.
 
         Args:
             data: The sample, with labels: see `compression.compress`.
             delta: Float in (0, 1). Defaults to `0.05`.
+            choice: Which of how many architectures this is, see there.
             batch_size: Integer, for arrays.
 
         Returns:
@@ -108,6 +109,7 @@ class RandomSubspace(QuantizedTraining):
             seed=self.seed,
             delta=delta,
             batch_size=batch_size,
+            choice=choice,
         )
 
     def get_config(self):

@@ -123,7 +123,7 @@ def _bits(coded):
         counts = np.bincount(
             item.indices.ravel() + item.end, minlength=2 * item.end + 1
         )
-        total += 16 + 2 * item.end.bit_length() + code_length(counts.tolist())
+        total += 9 + 2 * item.end.bit_length() + code_length(counts.tolist())
     return total
 
 

@@ -1,6 +1,7 @@
 """How one array of weights is written: levels and a step, or plain floats."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -9,27 +10,36 @@ from tf_genbounds.compression.quantize import quantize
 from tf_genbounds.compression.quantize import to_float16
 
 
+# Steps are powers of two, 16 to an octave: 9 bits are enough for them.
+OCTAVE = 16
+STEPS = (2.0 ** (np.arange(-16 * OCTAVE, 16 * OCTAVE) / OCTAVE)).astype("float32")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Levels:
     """`step * index` for small integers; how often each occurs sets its price.
 
     Attributes:
         indices: Integer array.
-        step: NumPy float16, positive.
+        position: Integer, of the step in `STEPS`.
         end: Positive integer: indices go from `-end` to `end`.
     """
 
     indices: np.ndarray
-    step: np.float16
+    position: int
     end: int
+
+    @property
+    def step(self):
+        return STEPS[self.position]
 
     def values(self):
         """Returns what is decoded, a float32 array."""
-        return np.float32(self.step) * self.indices.astype("float32")
+        return self.step * self.indices.astype("float32")
 
     def write(self, encoder):
         encoder.positive(self.end)
-        encoder.number(float(self.step), "e")
+        encoder.integer(self.position, len(STEPS))
         encoder.symbols((self.indices + self.end).ravel().tolist(), 2 * self.end + 1)
 
     @classmethod
@@ -37,9 +47,9 @@ class Levels:
         end = decoder.positive()
         if end > 2**16:
             raise ValueError("The code is damaged: it has too many levels.")
-        step = np.float16(decoder.number("e"))
+        position = decoder.integer(len(STEPS))
         symbols = decoder.symbols(int(np.prod(shape)), 2 * end + 1)
-        return cls(np.array(symbols, "int64").reshape(shape) - end, step, end)
+        return cls(np.array(symbols, "int64").reshape(shape) - end, position, end)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,24 +117,26 @@ def levels(array, end, step=None):
             error: few levels serve better if the largest weights are cut off.
 
     Returns:
-        `Levels`, or `Floats` if the step leaves the range of float16.
+        `Levels`, or `Floats` if no step is small or large enough.
     """
     array = finite(array).astype("float64")
-    if step is None:
-        largest = np.max(np.abs(array), initial=0.0)
-        if largest == 0:
-            return Levels(np.zeros(array.shape, "int64"), np.float16(1), end)
-        candidates = largest / end * np.linspace(0.2, 1.0, 33)
-    else:
+    largest = np.max(np.abs(array), initial=0.0)
+    if step is not None:
         candidates = [step]
+    elif largest == 0:
+        candidates = [1.0]
+    else:
+        candidates = largest / end * np.linspace(0.2, 1.0, 33)
     best = None
-    for candidate in candidates:
-        with np.errstate(over="ignore"):
-            rounded = np.float16(candidate)
-        if not 0 < rounded < np.inf:
-            continue
-        found = quantize(array, 2 * end + 1, step=rounded)
+    for place in sorted({position(c) for c in candidates} - {None}):
+        found = quantize(array, 2 * end + 1, step=STEPS[place])
         error = np.sum((found.values() - array) ** 2)
         if best is None or error < best[0]:
-            best = error, Levels(found.indices, rounded, end)
+            best = error, Levels(found.indices, place, end)
     return Floats(array.astype("float32")) if best is None else best[1]
+
+
+def position(step):
+    """Returns where the nearest of `STEPS` is, `None` beyond them."""
+    found = round(OCTAVE * math.log2(step)) + len(STEPS) // 2
+    return found if 0 <= found < len(STEPS) else None
