@@ -289,6 +289,17 @@ def test_an_interrupted_training_goes_on():
     assert found.frozen_fraction() == 1.0
 
 
+@pytest.mark.tensorflow
+def test_a_dataset_of_batches():
+    import tensorflow as tf
+
+    found = training(models.dense, num_stages=5)
+    x, y = models.data(found.model, 40)
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    found.fit(data, epochs=4, verbose=0)
+    assert found.frozen_fraction() == 1.0
+
+
 def test_labels_are_needed():
     found = training(models.dense)
     x, _ = models.data(found.model, 40)
