@@ -12,7 +12,6 @@ from tf_genbounds import backend
 from tf_genbounds.compression import Compressed, QuantizedTraining, smooth_length
 from tf_genbounds.compression.arithmetic_coder import code_length
 from tf_genbounds.compression.freezing import Freezing
-from tf_genbounds.compression.quantized_training import _step
 from tf_genbounds.compression.smooth_length import geometric_length, log_gamma
 
 LOSS = "sparse_categorical_crossentropy"
@@ -33,6 +32,10 @@ def training(make=models.convolutional, compile_options=None, **options):
 
 def arrays(weights):
     return [ops.convert_to_numpy(w) for w in weights]
+
+
+def parts(training, name):
+    return arrays(getattr(array, name) for array in training.arrays)
 
 
 @pytest.mark.parametrize("make", [models.dense, models.convolutional, models.residual])
@@ -121,7 +124,7 @@ def test_factor_can_change_while_training():
     found.factor.assign(2.0)
     after = found.evaluate(x, y, return_dict=True, verbose=0)
     length = sum(
-        float(geometric_length(found._within(i))) for i in range(len(found.scaled))
+        float(geometric_length(array.within())) for array in found.arrays
     )
     assert after["loss"] - before["loss"] == pytest.approx(
         2 * length * math.log(2) / 40, rel=1e-4
@@ -208,9 +211,9 @@ def test_weights_are_frozen_in_phases():
         def on_epoch_end(self, epoch, logs=None):
             model = self.model
             shares.append(model.frozen_fraction())
-            scaled = np.concatenate([a.ravel() for a in arrays(model.scaled)])
-            frozen = np.concatenate([a.ravel() for a in arrays(model.frozen)]) > 0
-            levels = np.concatenate([a.ravel() for a in arrays(model.levels)])
+            scaled = np.concatenate([a.ravel() for a in parts(model, "scaled")])
+            frozen = np.concatenate([a.ravel() for a in parts(model, "frozen")]) > 0
+            levels = np.concatenate([a.ravel() for a in parts(model, "levels")])
             moved.append((frozen, levels))
             assert model.exact() == (epoch + 1 < 10)
             assert np.isfinite(scaled).all()
@@ -236,19 +239,19 @@ def test_weights_are_frozen_in_phases():
 def test_sensitive_weights_come_first():
     found = training(models.dense)
     found.find_grid()
-    sizes = [a.size for a in arrays(found.scaled)]
+    sizes = [a.size for a in parts(found, "scaled")]
     ranks = np.random.default_rng(0).permutation(sum(sizes)).astype("float32")
-    parts = np.split(ranks, np.cumsum(sizes)[:-1])
+    split = np.split(ranks, np.cumsum(sizes)[:-1])
     sensitivities = [
-        p.reshape(a.shape) for p, a in zip(parts, arrays(found.scaled), strict=True)
+        p.reshape(a.shape) for p, a in zip(split, parts(found, "scaled"), strict=True)
     ]
     found.freeze(0.3, sensitivities)
-    frozen = np.concatenate([a.ravel() for a in arrays(found.frozen)]) > 0
+    frozen = np.concatenate([a.ravel() for a in parts(found, "frozen")]) > 0
     assert frozen.sum() == round(0.3 * len(ranks))
     assert ranks[frozen].min() > ranks[~frozen].max()
     # Others now are the most sensitive, but what is frozen counts.
     found.freeze(0.5, [-s for s in sensitivities])
-    again = np.concatenate([a.ravel() for a in arrays(found.frozen)]) > 0
+    again = np.concatenate([a.ravel() for a in parts(found, "frozen")]) > 0
     assert again[frozen].all() and again.sum() == round(0.5 * len(ranks))
 
 
@@ -264,12 +267,12 @@ def test_the_sensitivity_is_the_mean_squared_gradient():
     for i, position in ((0, (1, 2)), (1, (0,))):
         losses = []
         for sign in (1, -1):
-            moved = arrays(found.scaled)[i].copy()
+            moved = parts(found, "scaled")[i].copy()
             moved[position] += sign * step
-            found.scaled[i].assign(moved)
+            found.arrays[i].scaled.assign(moved)
             losses.append(float(loss(y, found(x))))
             moved[position] -= sign * step
-            found.scaled[i].assign(moved)
+            found.arrays[i].scaled.assign(moved)
         derivative = (losses[0] - losses[1]) / (2 * step)
         assert squares[i][position] == pytest.approx(derivative**2, rel=0.05, abs=1e-7)
 

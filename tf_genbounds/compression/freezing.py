@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
@@ -84,7 +83,7 @@ class Freezing(keras.callbacks.Callback):
             self._stage = stage
 
     def _sensitivities(self):
-        """Returns the mean squared derivative of the loss by each scaled weight."""
+        """Returns the squared derivatives of the loss, summed over batches."""
         model = self.model
         if self._squares is None:
             self._squares = _squares(model)
@@ -102,7 +101,7 @@ class Freezing(keras.callbacks.Callback):
 def _squares(model):
     """Compiles the squared gradient of the loss of a batch."""
     loss = keras.losses.get(model.loss)
-    scaled = {id(v) for v in model.scaled}
+    scaled = {id(array.scaled) for array in model.arrays}
     index = [i for i, v in enumerate(model.variables) if id(v) in scaled]
 
     def squares(values, x, y):

@@ -12,12 +12,7 @@ from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compress import certified
 from tf_genbounds.compression.freezing import Freezing
-
-# The logarithm of a step learns this much slower than the weights.
-_STEP_RATE = 0.1
-# How far a weight that is not rounded yet may lie outside its levels.
-_MARGIN = 0.4
-_UNLIMITED = 1e9
+from tf_genbounds.compression.grid_array import GridArray
 
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")
@@ -110,7 +105,7 @@ class QuantizedTraining(keras.Model):
                 "`coarseness` must be positive, and `factor` not negative. "
                 f"Received: coarseness={coarseness}, factor={factor}"
             )
-        self.scaled, self.frozen, self.levels, self.log_steps = [], [], [], []
+        self.arrays = []
         self.model = model
         self.num_samples = num_samples
         self.num_levels = num_levels
@@ -118,34 +113,31 @@ class QuantizedTraining(keras.Model):
         self.exact_fraction = exact_fraction
         self.coarseness = coarseness
         self.num_stages = num_stages
-        self.factor = self._scalar("factor", factor)
-        self.limit = self._scalar("limit", _UNLIMITED)
+        self.factor = self.add_weight(
+            shape=(),
+            name="factor",
+            trainable=False,
+            initializer=keras.initializers.Constant(float(factor)),
+        )
         self._bits = keras.metrics.Mean(name="bits")
         self._share = keras.metrics.Mean(name="frozen")
-        # In units of the steps: what is learned, whether it is frozen, and where.
-        for i, array in enumerate(self._initial_arrays()):
-            step = self._grid(array)
-            for kind, value in (
-                ("scaled", array / step),
-                ("frozen", np.zeros_like(array)),
-                ("levels", np.zeros_like(array)),
-                ("log_steps", np.log(step) / _STEP_RATE),
-            ):
-                variable = self.add_weight(
-                    shape=np.shape(value),
-                    name=f"{kind}_{i}",
-                    initializer="zeros",
-                    trainable=kind in ("scaled", "log_steps"),
-                )
-                variable.assign(value)
-                getattr(self, kind).append(variable)
+        self.arrays = [self._array(a, i) for i, a in enumerate(self._initial_arrays())]
         self.built = True
+
+    def _array(self, array, i):
+        matrix = array.ndim > 1
+        return GridArray(
+            array,
+            (self.num_levels if matrix else self.vector_levels) // 2,
+            self.coarseness if matrix else 1.0,
+            name=f"array_{i}",
+        )
 
     # What is trained are the scaled arrays; the weights of the model, which are made
     # of them, are not.
 
     def _learned(self):
-        return {id(v) for v in (*self.scaled, *self.log_steps)}
+        return {id(v) for array in self.arrays for v in (array.scaled, array.log_step)}
 
     @property
     def trainable_variables(self):
@@ -166,14 +158,6 @@ class QuantizedTraining(keras.Model):
         learned = self._learned()
         return [v for v in self.weights if id(v) not in learned]
 
-    def _scalar(self, name, value):
-        return self.add_weight(
-            shape=(),
-            name=name,
-            trainable=False,
-            initializer=keras.initializers.Constant(float(value)),
-        )
-
     def _initial_arrays(self):
         """The arrays that are learned and written, as they are at first."""
         return [ops.convert_to_numpy(v) for v in self.model.trainable_variables]
@@ -182,21 +166,8 @@ class QuantizedTraining(keras.Model):
         """The trainable weights of the model, made of these arrays."""
         return arrays
 
-    def _end(self, array):
-        levels = self.num_levels if len(array.shape) > 1 else self.vector_levels
-        return levels // 2
-
-    def _grid(self, array):
-        """The first step of an array, one of `weight_code.STEPS`."""
-        found = weight_code.levels(array, self._end(array))
-        step = 0.1  # Biases begin with zeros.
-        if np.any(array) and isinstance(found, weight_code.Levels):
-            coarseness = self.coarseness if len(array.shape) > 1 else 1.0
-            step = max(float(found.step) * coarseness, 1e-4)
-        return weight_code.STEPS[weight_code.position(step)]
-
     def call(self, inputs, training=None):
-        weights = self._weights([self._array(i) for i in range(len(self.scaled))])
+        weights = self._weights([array.value() for array in self.arrays])
         outputs, updates, losses = self.model.stateless_call(
             weights,
             [v.value for v in self.model.non_trainable_variables],
@@ -210,10 +181,7 @@ class QuantizedTraining(keras.Model):
             variable.assign(value)
         for loss in losses:
             self.add_loss(loss)
-        bits = sum(
-            smooth_length.geometric_length(self._within(i))
-            for i in range(len(self.scaled))
-        )
+        bits = sum(smooth_length.geometric_length(a.within()) for a in self.arrays)
         factor = ops.convert_to_tensor(self.factor)
         self.add_loss(factor * bits * np.log(2) / self.num_samples)
         return outputs
@@ -222,30 +190,17 @@ class QuantizedTraining(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         # Keras lets a model change the state of metrics here and nowhere else.
-        bits = 0.0
-        for i, scaled in enumerate(self.scaled):
-            end = self._end(scaled)
-            levels = ops.clip(ops.round(self._within(i)), -end, end)
-            bits += smooth_length.code_length(smooth_length.counts(levels, end))
-        self._bits.update_state(bits)
-        total = sum(ops.sum(ops.convert_to_tensor(f)) for f in self.frozen)
-        self._share.update_state(total / self._size())
+        lengths = (
+            smooth_length.code_length(smooth_length.counts(a.rounded(), a.end))
+            for a in self.arrays
+        )
+        self._bits.update_state(sum(lengths))
+        frozen = sum(ops.sum(ops.convert_to_tensor(a.frozen)) for a in self.arrays)
+        self._share.update_state(frozen / self._size())
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def _size(self):
-        return sum(int(np.prod(s.shape)) for s in self.scaled)
-
-    def _within(self, i):
-        """An array in units of its step, the frozen weights at their levels."""
-        scaled = ops.convert_to_tensor(self.scaled[i])
-        limit = ops.convert_to_tensor(self.limit) * (self._end(scaled) + _MARGIN)
-        # The gradient goes through: a weight at the limit can come back.
-        kept = scaled + ops.stop_gradient(ops.clip(scaled, -limit, limit) - scaled)
-        frozen = ops.convert_to_tensor(self.frozen[i])
-        return ops.where(frozen > 0, ops.convert_to_tensor(self.levels[i]), kept)
-
-    def _array(self, i):
-        return _step(ops.convert_to_tensor(self.log_steps[i])) * self._within(i)
+        return sum(array.size for array in self.arrays)
 
     def fit(
         self,
@@ -273,73 +228,58 @@ class QuantizedTraining(keras.Model):
 
     def frozen_fraction(self):
         """Returns the share of the weights that are frozen."""
-        total = sum(float(np.sum(ops.convert_to_numpy(f))) for f in self.frozen)
-        return total / self._size()
+        frozen = (np.sum(ops.convert_to_numpy(a.frozen)) for a in self.arrays)
+        return float(sum(frozen)) / self._size()
 
     def exact(self):
         """Returns whether the weights are learned without a grid."""
-        return float(ops.convert_to_numpy(self.limit)) > 1
+        return self.arrays[0].exact
 
     def thaw(self):
-        """Makes every weight exact, and learn again, from where it is."""
-        for i, scaled in enumerate(self.scaled):
-            scaled.assign(self._within(i))
-            self.frozen[i].assign(ops.zeros(scaled.shape))
-        self.limit.assign(_UNLIMITED)
+        """Makes every weight learn again, from where it is, without a grid."""
+        for array in self.arrays:
+            array.thaw()
 
     def find_grid(self):
         """Chooses the step of each array for what it is now."""
-        for i, log_step in enumerate(self.log_steps):
-            array = ops.convert_to_numpy(self._array(i))
-            step = self._grid(array)
-            log_step.assign(np.log(step) / _STEP_RATE)
-            self.scaled[i].assign(array / step)
-        self.limit.assign(1.0)
+        for array in self.arrays:
+            array.find_grid()
 
     def freeze(self, share, sensitivities):
         """Freezes weights on the grid until a share of all of them is.
 
         Args:
             share: Float in [0, 1].
-            sensitivities: An array for each of `scaled`; those with the largest
+            sensitivities: An array for each of `arrays`; weights with the largest
                 values are frozen first.
         """
         # What is frozen stays so.
-        order = [
-            np.where(ops.convert_to_numpy(f) > 0, np.inf, s)
-            for f, s in zip(self.frozen, sensitivities, strict=True)
-        ]
-        count = round(share * self._size())
-        ranks = np.argsort(
-            np.argsort(-np.concatenate([o.ravel() for o in order]), kind="stable")
+        order = np.concatenate(
+            [
+                np.where(ops.convert_to_numpy(a.frozen) > 0, np.inf, s).ravel()
+                for a, s in zip(self.arrays, sensitivities, strict=True)
+            ]
         )
-        start = 0
-        for i, scaled in enumerate(self.scaled):
-            within = ops.convert_to_numpy(self._within(i))
-            chosen = ranks[start : start + within.size].reshape(within.shape) < count
-            start += within.size
-            end = self._end(scaled)
-            levels = np.clip(np.round(within), -end, end)
-            self.levels[i].assign(np.where(chosen, levels, 0.0))
-            self.frozen[i].assign(chosen.astype("float32"))
-            scaled.assign(np.where(chosen, levels, within))
+        chosen = np.zeros(len(order), bool)
+        count = round(share * len(order))
+        chosen[np.argsort(-order, kind="stable")[:count]] = True
+        ends = np.cumsum([array.size for array in self.arrays])
+        for array, part in zip(
+            self.arrays, np.split(chosen, ends[:-1]), strict=True
+        ):
+            array.freeze(part.reshape(array.scaled.shape))
 
     def assign_rounded(self):
         """Gives the model the weights of the rounded network."""
-        values = self._weights([ops.convert_to_tensor(c.values()) for c in self._coded()])
-        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+        values = [ops.convert_to_tensor(c.values()) for c in self._coded()]
+        for variable, value in zip(
+            self.model.trainable_variables, self._weights(values), strict=True
+        ):
             variable.assign(value)
 
     def _coded(self):
         """The arrays as they are written; what is not frozen yet is rounded."""
-        coded = []
-        for i, log_step in enumerate(self.log_steps):
-            end = self._end(self.scaled[i])
-            levels = np.clip(np.round(ops.convert_to_numpy(self._within(i))), -end, end)
-            step = ops.convert_to_numpy(_step(ops.convert_to_tensor(log_step)))
-            position = weight_code.position(float(step))
-            coded.append(weight_code.Levels(levels.astype("int64"), position, end))
-        return coded
+        return [array.coded() for array in self.arrays]
 
     def compress(self, data, *, delta=0.05, choice=(0, 1), batch_size=128):
         """Writes the code of the rounded network, and certifies it.
@@ -391,14 +331,3 @@ class QuantizedTraining(keras.Model):
             config.pop("model"), custom_objects
         )
         return cls(model, **config)
-
-
-def _step(log_step):
-    """The nearest step that can be written, with the gradient of the exact one."""
-    exact = ops.exp(_STEP_RATE * log_step)
-    steps = weight_code.STEPS
-    position = ops.round(weight_code.OCTAVE * ops.log2(exact))
-    position = ops.cast(position, "int32") + len(steps) // 2
-    nearest = ops.take(steps, ops.clip(position, 0, len(steps) - 1))
-    # The sum with a difference would be an ulp off.
-    return ops.stop_gradient(nearest) * (exact / ops.stop_gradient(exact))
