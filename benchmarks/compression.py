@@ -109,7 +109,7 @@ def compressed(samples):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--side", type=int, default=4096)
-    parser.add_argument("--count", type=int, default=10000)
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--samples", type=int, default=256)
     options = parser.parse_args()
     projection(options.side, options.count)

@@ -135,8 +135,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="mnist", help="mnist, digits, ...")
     parser.add_argument("--samples", type=int, default=60000)
-    parser.add_argument("--exact-epochs", type=int, default=15)
-    parser.add_argument("--epochs", type=int, default=60, help="with rounding")
+    parser.add_argument("--exact-epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=70, help="with rounding")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--num-levels", type=int, default=5)
     parser.add_argument("--vector-levels", type=int, default=7)
@@ -162,6 +162,7 @@ def main(arguments=None):
         vector_levels=options.vector_levels,
         coarseness=options.coarseness,
         exact_fraction=0.0,
+        num_stages=250,
     )
     train(training, x, y, options.epochs, options.learning_rate, 0.1, options)
     compressed = training.compress((x, y), choice=(0, 64), batch_size=500)

@@ -11,10 +11,11 @@ from tf_genbounds.batches import spread
 from tf_genbounds.jacobians import tensors
 
 # How many samples the sensitivities are of.
-_SAMPLES = 2048
-_BATCH = 128
-# The share of the training in which only the steps are left to be trained.
-_TAIL = 0.04
+_SAMPLES = 8192
+_BATCH = 256
+# The share of the training after the last weight was frozen, for what is not: the
+# statistics of batch normalizations.
+_TAIL = 0.02
 
 
 class Freezing(keras.callbacks.Callback):

@@ -1,5 +1,7 @@
 """An array of weights that is learned, and frozen on a grid by and by."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -29,6 +31,7 @@ class GridArray(keras.layers.Layer):
         frozen: Variable, 1 where the weight is frozen.
         levels: Variable, the level of each frozen weight.
         log_step: Variable, the logarithm of the step over `_STEP_RATE`.
+        fixed: Variable, 1 once the step is one that can be written.
         limit: Variable, how far from 0 a weight may lie, which is far while there
             is no grid.
     """
@@ -42,6 +45,7 @@ class GridArray(keras.layers.Layer):
         self.frozen = self._variable("frozen", np.zeros_like(array), False)
         self.levels = self._variable("levels", np.zeros_like(array), False)
         self.log_step = self._variable("log_step", np.log(step) / _STEP_RATE, True)
+        self.fixed = self._variable("fixed", np.float32(0), False)
         self.limit = self._variable("limit", np.float32(_UNLIMITED), False)
         self.built = True
 
@@ -78,7 +82,14 @@ class GridArray(keras.layers.Layer):
 
     def value(self):
         """Returns the array as the network has it now."""
-        return nearest_step(ops.convert_to_tensor(self.log_step)) * self.within()
+        log_step = ops.convert_to_tensor(self.log_step)
+        # Were it rounded while it is learned, the array would jump to and fro.
+        step = ops.where(
+            ops.convert_to_tensor(self.fixed) > 0,
+            nearest_step(log_step),
+            ops.exp(_STEP_RATE * log_step),
+        )
+        return step * self.within()
 
     def coded(self):
         """Returns the array as it is written, everything rounded."""
@@ -98,6 +109,7 @@ class GridArray(keras.layers.Layer):
         """Makes every weight learn again, from where it is, without a grid."""
         self.scaled.assign(self.within())
         self.frozen.assign(ops.zeros(self.frozen.shape))
+        self.fixed.assign(0.0)
         self.limit.assign(_UNLIMITED)
 
     def find_grid(self):
@@ -107,6 +119,10 @@ class GridArray(keras.layers.Layer):
         self.log_step.assign(np.log(step) / _STEP_RATE)
         self.scaled.assign(array / step)
         self.limit.assign(self.end + _MARGIN)
+
+    def fix_step(self):
+        """Rounds the step to one that can be written, for good."""
+        self.fixed.assign(1.0)
 
     def freeze(self, chosen):
         """Freezes weights on their levels.
@@ -122,11 +138,8 @@ class GridArray(keras.layers.Layer):
 
 
 def nearest_step(log_step):
-    """The nearest step that can be written, with the gradient of the exact one."""
-    exact = ops.exp(_STEP_RATE * log_step)
-    steps = weight_code.STEPS
-    position = ops.round(weight_code.OCTAVE * ops.log2(exact))
-    position = ops.cast(position, "int32") + len(steps) // 2
-    nearest = ops.take(steps, ops.clip(position, 0, len(steps) - 1))
-    # The sum with a difference would be an ulp off.
-    return ops.stop_gradient(nearest) * (exact / ops.stop_gradient(exact))
+    """Returns the nearest step that can be written."""
+    octaves = log_step * (_STEP_RATE / math.log(2))
+    position = ops.cast(ops.round(weight_code.OCTAVE * octaves), "int32")
+    size = len(weight_code.STEPS)
+    return ops.take(weight_code.STEPS, ops.clip(position + size // 2, 0, size - 1))

@@ -14,6 +14,9 @@ from tf_genbounds.compression.compress import certified
 from tf_genbounds.compression.freezing import Freezing
 from tf_genbounds.compression.grid_array import GridArray
 
+# The share of frozen weights from which on the steps are those of the code.
+_FIXED = 0.5
+
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")
 class QuantizedTraining(keras.Model):
@@ -23,8 +26,8 @@ class QuantizedTraining(keras.Model):
     `-n` to `n` and a step of its own. `fit` goes through three phases: it trains
     exact weights; it finds a grid for each array, and freezes weights on it, stage by
     stage, the most sensitive ones first, while the others go on learning and make up
-    for the rounding; it trains the steps of what is then a rounded network.
-    `compress` writes exactly that network.
+    for the rounding. The steps are learned too, until half of the weights are frozen.
+    `compress` writes exactly the network that comes out.
 
     The weights are learned in units of their steps: a learning rate of 0.03 moves them
     by 3 % of a step. The loss gains `factor` times the length of a code in nats for each
@@ -268,6 +271,8 @@ class QuantizedTraining(keras.Model):
             self.arrays, np.split(chosen, ends[:-1]), strict=True
         ):
             array.freeze(part.reshape(array.scaled.shape))
+            if share >= _FIXED and not float(ops.convert_to_numpy(array.fixed)):
+                array.fix_step()
 
     def assign_rounded(self):
         """Gives the model the weights of the rounded network."""
