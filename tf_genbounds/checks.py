@@ -28,6 +28,14 @@ def check_num_levels(name, value):
         )
 
 
+def check_percentile(percentile):
+    """Refuses what does not lie in [0, 100]."""
+    if not 0 <= percentile <= 100:
+        raise ValueError(
+            f"`percentile` must lie in [0, 100]. Received: percentile={percentile}"
+        )
+
+
 def check_positive(name, value):
     """Refuses what is not a positive integer."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_percentile
 from tf_genbounds.count_parameters import count_parameters
 from tf_genbounds.count_parameters import side_by_side
 from tf_genbounds.layer_measurements import LayerMeasurements
@@ -109,11 +110,7 @@ class Measurements:
         """
         if self.margins is None:
             raise ValueError("Margins need labels: measure on a pair `(x, y)`.")
-        if not 0 <= percentile <= 100:
-            raise ValueError(
-                "`percentile` must lie in [0, 100]. "
-                f"Received: percentile={percentile}"
-            )
+        check_percentile(percentile)
         worst = np.where(np.isnan(self.margins), -np.inf, self.margins)
         # "lower" returns a margin of the sample, so -inf does not mix in.
         return float(np.percentile(worst, percentile, method="lower"))

@@ -40,11 +40,6 @@ class Freezing(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         data = spread(self._data, _SAMPLES)
         sample = list(batches(data, batch_size=_BATCH, num_samples=_SAMPLES))
-        if sample[0].y is None:
-            raise ValueError(
-                "Training needs labels: pass `fit(x, y)` or a dataset of pairs. "
-                "Received: data without labels"
-            )
         # Without the last one, if it is padded.
         self._sample = [b for b in sample if b.count == len(b)] or sample[:1]
 

@@ -4,13 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_genbounds.batches import has_labels
 from tf_genbounds.checks import check_num_levels
 from tf_genbounds.checks import check_positive
 from tf_genbounds.compression import smooth_length
 from tf_genbounds.compression import weight_code
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
-from tf_genbounds.compression.compress import certified
+from tf_genbounds.compression.certified import certified
 from tf_genbounds.compression.freezing import Freezing
 from tf_genbounds.compression.grid_array import GridArray
 
@@ -219,9 +220,13 @@ class QuantizedTraining(keras.Model):
 
         A second call begins anew from the rounded weights.
         """
-        freezing = Freezing(
-            x if y is None else (x, y), self.exact_fraction, self.num_stages
-        )
+        data = x if y is None else (x, y)
+        if not has_labels(data):
+            raise ValueError(
+                "Training needs labels: pass `fit(x, y)` or a dataset of pairs. "
+                "Received: data without labels"
+            )
+        freezing = Freezing(data, self.exact_fraction, self.num_stages)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(freezing)
         else:

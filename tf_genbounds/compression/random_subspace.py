@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds.compression import weight_code
-from tf_genbounds.compression.compress import certified_subspace
+from tf_genbounds.compression.certified import certified_subspace
 from tf_genbounds.compression.quantized_training import QuantizedTraining
 from tf_genbounds.compression.subspace import Subspace
 from tf_genbounds.compression.subspace import check_dimension

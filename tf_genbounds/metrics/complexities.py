@@ -2,6 +2,7 @@
 
 import keras
 
+from tf_genbounds.checks import check_percentile
 from tf_genbounds.metrics.interlayer import refuse_update
 
 
@@ -46,11 +47,7 @@ class Complexities(keras.metrics.Metric):
 
     def __init__(self, margin=None, percentile=10, name="complexities"):
         super().__init__(name=name, dtype="float32")
-        if not 0 <= percentile <= 100:
-            raise ValueError(
-                "`percentile` must lie in [0, 100]. "
-                f"Received: percentile={percentile}"
-            )
+        check_percentile(percentile)
         self.margin = margin
         self.percentile = percentile
 

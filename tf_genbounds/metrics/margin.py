@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_genbounds.checks import check_percentile
 from tf_genbounds.darc_checks import refuse_probabilities
 from tf_genbounds.functional.margins import margins
 
@@ -47,11 +48,7 @@ class Margin(keras.metrics.Metric):
 
     def __init__(self, percentile=10, name="margin"):
         super().__init__(name=name, dtype="float32")
-        if not 0 <= percentile <= 100:
-            raise ValueError(
-                "`percentile` must lie in [0, 100]. "
-                f"Received: percentile={percentile}"
-            )
+        check_percentile(percentile)
         self.percentile = percentile
         self._counts = self.add_variable(
             (len(_EDGES),), "zeros", "float32", name="counts"

@@ -1,0 +1,116 @@
+"""From weights as they are written to the decoded model and its certificate."""
+
+import keras
+import numpy as np
+
+from tf_genbounds.compression import weight_code
+from tf_genbounds.compression.certificate import Certificate
+from tf_genbounds.compression.compact import pairs
+from tf_genbounds.compression.compressed import Compressed
+from tf_genbounds.compression.compressed import architecture_of
+from tf_genbounds.compression.compressed import decode
+from tf_genbounds.compression.compressed import encode
+from tf_genbounds.compression.compressed import encode_subspace
+from tf_genbounds.compression.compressed import names_of
+from tf_genbounds.measure import measure
+
+FIXED = (
+    "the architecture (or the list that the code chooses it from), the loss and the "
+    "preprocessing",
+    "the seed and the initial weights that the code adds to, if any",
+    "the code itself",
+)
+
+
+def certified(
+    model,
+    forms,
+    coded,
+    compact,
+    data,
+    *,
+    delta,
+    seed=0,
+    initial=None,
+    batch_size=128,
+    choice=(0, 1),
+):
+    """Encodes, decodes, evaluates what was decoded, and certifies it."""
+    check_choice_of_architecture(choice)
+    code, items = encode(model, forms, coded, compact, choice)
+    architecture = architecture_of(model, seed, num_choices=choice[1])
+    decoded = decode(architecture, code, initial)
+    certificate = _certificate(decoded, code, items, data, delta, batch_size)
+    form_of = {
+        id(weight): form
+        for _, copy, (form, *_) in pairs(model, forms, compact)
+        for weight in copy.weights
+    }
+    rows = []
+    for name, before, after, how in zip(
+        names_of(compact), compact.weights, decoded.weights, coded, strict=True
+    ):
+        old, new = (keras.ops.convert_to_numpy(w) for w in (before, after))
+        norm = float(np.linalg.norm(old)) or 1.0
+        rows.append(
+            {
+                "name": name,
+                "method": f"{form_of[id(before)]}, {_levels(how)}",
+                "numbers": int(old.size),
+                "bits": items[name],
+                "relative_error": float(np.linalg.norm(new - old)) / norm,
+            }
+        )
+    return Compressed(decoded, certificate, tuple(rows), code, architecture, initial)
+
+
+def certified_subspace(
+    model, coded, origin, data, *, dimension, seed, delta, batch_size, choice
+):
+    """The same for a vector in a subspace; see `compression.RandomSubspace`."""
+    check_choice_of_architecture(choice)
+    code, items = encode_subspace(model, coded, choice)
+    architecture = architecture_of(model, seed, dimension, choice[1])
+    decoded = decode(architecture, code, origin)
+    rows = [
+        {
+            "name": name,
+            "method": f"{'vector' if name == 'subspace' else 'plain'}, {_levels(how)}",
+            "numbers": int(how.values().size),
+            "bits": bits,
+            "relative_error": 0.0,
+        }
+        for (name, bits), how in zip(items.items(), coded, strict=True)
+    ]
+    certificate = _certificate(decoded, code, items, data, delta, batch_size)
+    return Compressed(decoded, certificate, tuple(rows), code, architecture, origin)
+
+
+def _certificate(decoded, code, items, data, delta, batch_size):
+    measured = measure(
+        decoded, data, quantities=["margins"], batch_size=batch_size, verbose=0
+    )
+    return Certificate(
+        train_error=measured.train_error,
+        bits=len(code),
+        num_samples=measured.num_samples,
+        delta=delta,
+        items=items,
+        fixed=FIXED,
+    )
+
+
+def check_choice_of_architecture(choice):
+    """Refuses what is no `(index, count)`."""
+    index, count = choice
+    if not 0 <= index < count:
+        raise ValueError(
+            "`choice` must be a pair of an index and the length of the list. "
+            f"Received: choice={choice}"
+        )
+
+
+def _levels(coded):
+    if isinstance(coded, weight_code.Floats):
+        return f"float{8 * np.dtype(coded.kind).itemsize}"
+    return f"{2 * coded.end + 1} levels"
