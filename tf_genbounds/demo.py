@@ -86,7 +86,7 @@ def run(*, epochs=15, seed=0, console=None) -> Demo:
         model = network()
         history = _fit(model, loss, train, test, epochs, title, console)
         if found is not None:
-            compressed = compress(model, train, tolerance=0.01, seed=seed)
+            compressed = compress(model, train, seed=seed)
         found = report(
             model,
             train,

@@ -169,6 +169,29 @@ def test_tolerance_and_budget_are_kept(small):
         assert found.bits <= bits + 64
 
 
+def test_errors_are_not_traded_where_nothing_is_proved():
+    # 60 samples prove nothing for the bits of this network, unless it errs.
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
+    y = (x[:, 0] * x[:, 1] > 0).astype("int64")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(2),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.02),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    model.fit(x, y, epochs=60, verbose=0)
+    exact = compress(model, (x, y), num_levels=65535).certificate
+    found = compress(model, (x, y)).certificate
+    assert found.train_error <= exact.train_error + 0.01
+    assert found.bits < 0.5 * exact.bits
+
+
 def test_each_layer_has_a_form_and_the_table_says_which(small):
     model, sample = small
     found = compress(

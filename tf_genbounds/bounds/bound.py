@@ -63,8 +63,11 @@ class Bound(Result):
 
     @property
     def vacuous(self):
-        """Whether it says no more than `quantity <= trivial`; true of NaN."""
-        return not self.value < self.trivial
+        """Whether it says no more than `quantity <= trivial`; true of NaN.
+
+        To four digits, as it is printed: 0.99999 is vacuous.
+        """
+        return not float(_round_up(self.value)) < self.trivial
 
     def statement(self):
         """Returns the bound as one sentence, rounded up, capped at `trivial`."""

@@ -27,6 +27,9 @@ from tf_genbounds.piecewise_linear import graph
 METHODS = ("quantize", "truncate_svd", "matrix_project", "filter_project")
 # Of filters at each position: errors of two positions have a correlation of 1 / 3.
 _INDEPENDENCE = 3
+# By how much the error may rise where nothing can be proved.
+_TOLERANCE = 0.01
+
 
 def compress(
     model,
@@ -53,7 +56,8 @@ def compress(
 
     How many levels an array of weights gets is found by a greedy search for the
     least certificate, or for the fewest bits within `tolerance`, or for few
-    errors within `budget`. Which array becomes coarser next is decided by the
+    errors within `budget`. Where no certificate says anything, errors are not traded
+    for bits: then it is the fewest bits within a tolerance of 0.01. Which array becomes coarser next is decided by the
     layer cushions, which predict what a layer bears. All of this is free: the
     certificate counts what the decoder needs, and that is in the code. So the best
     of several methods and settings may be taken. What is not in the code is not
@@ -218,9 +222,13 @@ def _search(
         return found.train_error
 
     count = sum(b.count for b in batches(data, batch_size=batch_size))
-    goal = Goal(count, delta, budget, tolerance, evaluate(arrays))
+    error = evaluate(arrays)
+    goal = Goal(count, delta, budget, tolerance, error)
     try:
         found = search_levels(arrays, sensitivity, evaluate, goal)
+        if budget is None and tolerance is None and not goal.proved:
+            tolerated = Goal(count, delta, None, _TOLERANCE, error)
+            found = search_levels(arrays, sensitivity, evaluate, tolerated)
     finally:
         compact.set_weights(before)
     if not goal.kept:

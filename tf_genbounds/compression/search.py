@@ -28,6 +28,7 @@ class Goal:
 
     Attributes:
         kept: Boolean, whether the search kept to the budget or tolerance.
+        proved: Boolean, whether a certificate that says something was found.
     """
 
     def __init__(self, num_samples, delta, budget, tolerance, error):
@@ -37,6 +38,7 @@ class Goal:
         self._largest = None if tolerance is None else error + tolerance
         self._best = np.inf
         self.kept = budget is None
+        self.proved = False
 
     def reached(self, bits):
         """Whether the search may end."""
@@ -53,6 +55,7 @@ class Goal:
             return error <= self._largest
         rate = (bits * np.log(2) + np.log(1 / self._delta)) / self._num_samples
         value = klinv(error, rate)
+        self.proved = self.proved or value <= 0.99
         if value > 0.99:
             # Where nothing is proved, the other form still tells codes apart.
             value = 1 + error + np.sqrt(rate / 2)
