@@ -2,15 +2,19 @@
 
 Trains a small network, goes on while more and more of its weights are rounded, writes
 the code, and certifies the decoded network: a guarantee for unseen data that no test
-set is needed for. The best published
-certificate of this kind is 11.6 % (https://arxiv.org/abs/2211.13609).
+set is needed for. The best published certificate of this kind is 11.6 %
+(https://arxiv.org/abs/2211.13609), and for CIFAR-10 (`--data cifar10`) 58.2 %.
 
-The architecture was chosen with a look at the same images, out of less than 64 (its
-kind, width, and levels); the code pays six bits for that.
+The images are prepared by rules that were fixed before the sample, and so are free:
+digits lose their slant, and colours become brightness and two differences
+(`--no-prepare` leaves them as they are). The architecture was chosen with a look at the
+same images, out of less than 128 (its kind and width, prepared or not); the code pays
+seven bits for that.
 
     TFDS_DATA_DIR=... python examples/certify_mnist.py
+    TFDS_DATA_DIR=... python examples/certify_mnist.py --data cifar10 --width 16
 
-With `--data digits` it takes seconds, and proves little: 1437 images are few.
+With `--data digits` it takes a minute, and proves little: 1437 images are few.
 """
 
 import argparse
@@ -118,14 +122,69 @@ def network(shape, width):
     )
 
 
-def train(model, x, y, epochs, learning_rate, alpha, options):
+def prepare(images):
+    """Takes the slant out of grey images, and makes opponent colours of others."""
+    if images.shape[-1] == 1:
+        return deskew(images)
+    red, green, blue = np.moveaxis(images, -1, 0)
+    brightness = (red + green + blue) / 3
+    opponents = [
+        2 * (brightness - 0.5),
+        4 * (red - green),
+        4 * ((red + green) / 2 - blue),
+    ]
+    return np.stack(opponents, axis=-1)
+
+
+def deskew(images):
+    """Shears each image of one channel so that rows and columns do not correlate."""
+    rows, columns = np.arange(images.shape[1])[:, None], np.arange(images.shape[2])
+    mass = images[..., 0] / np.maximum(images.sum((1, 2)), 1e-6)[..., None]
+
+    def mean(values):
+        return np.sum(mass * values, axis=(1, 2), keepdims=True)
+
+    row, column = mean(rows), mean(columns)
+    slant = mean((rows - row) * (columns - column)) / np.maximum(
+        mean((rows - row) ** 2), 1e-6
+    )
+    # A pixel is read from `slant * (its row - the mean row)` columns further right.
+    transforms = np.zeros((len(images), 8), "float32")
+    transforms[:, 0] = transforms[:, 4] = 1
+    transforms[:, 1] = slant.ravel()
+    transforms[:, 2] = (-slant * row).ravel()
+    found = [
+        keras.ops.image.affine_transform(
+            images[i : i + 1000], transforms[i : i + 1000]
+        )
+        for i in range(0, len(images), 1000)
+    ]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in found])
+
+
+def crossentropy(labels, logits):
+    return keras.losses.sparse_categorical_crossentropy(
+        labels, logits, from_logits=True
+    )
+
+
+def generalized_crossentropy(labels, logits, q=0.5):
+    """`(1 - p**q) / q`: between cross-entropy and the probability of an error.
+
+    It is of the errors that the certificate speaks.
+    See [Zhang and Sabuncu, 2018](https://arxiv.org/abs/1805.07836).
+    """
+    return -keras.ops.expm1(-q * crossentropy(labels, logits)) / q
+
+
+def train(model, x, y, loss, epochs, learning_rate, alpha, options):
     """Trains with a learning rate that falls to a share `alpha` of it."""
     steps = epochs * -(-len(x) // options.batch_size)
     model.compile(
         keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha)
         ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss,
         metrics=["accuracy"],
     )
     model.fit(x, y, epochs=epochs, batch_size=options.batch_size, verbose=2)
@@ -135,11 +194,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="mnist", help="mnist, digits, ...")
     parser.add_argument("--samples", type=int, default=60000)
-    parser.add_argument("--exact-epochs", type=int, default=20)
-    parser.add_argument("--epochs", type=int, default=70, help="with rounding")
+    parser.add_argument(
+        "--prepare", action=argparse.BooleanOptionalAction, default=True
+    )
+    parser.add_argument("--exact-epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=60, help="with rounding")
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--num-levels", type=int, default=5)
-    parser.add_argument("--vector-levels", type=int, default=7)
+    parser.add_argument("--vector-levels", type=int, default=15)
     parser.add_argument("--coarseness", type=float, default=1.5)
     parser.add_argument("--learning-rate", type=float, default=0.03)
     parser.add_argument("--batch-size", type=int, default=128)
@@ -152,9 +214,11 @@ def main(arguments=None):
     test = gb.data.load(options.data, "test")
     keras.utils.set_random_seed(options.seed)
     start = time.perf_counter()
+    if options.prepare:
+        x, test = prepare(x), (prepare(test[0]), test[1])
     # With exact weights first: what the encoder does costs no bit.
     model = network(x.shape[1:], options.width)
-    train(model, x, y, options.exact_epochs, 1e-2, 0.0, options)
+    train(model, x, y, crossentropy, options.exact_epochs, 1e-2, 0.0, options)
     training = gb.compression.QuantizedTraining(
         model,
         num_samples=len(x),
@@ -164,8 +228,9 @@ def main(arguments=None):
         exact_fraction=0.0,
         num_stages=250,
     )
-    train(training, x, y, options.epochs, options.learning_rate, 0.1, options)
-    compressed = training.compress((x, y), choice=(0, 64), batch_size=500)
+    loss = generalized_crossentropy
+    train(training, x, y, loss, options.epochs, options.learning_rate, 0.1, options)
+    compressed = training.compress((x, y), choice=(0, 128), batch_size=500)
     if options.out:
         compressed.save(options.out)
     certificate = compressed.certificate

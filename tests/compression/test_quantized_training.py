@@ -248,11 +248,17 @@ def test_sensitive_weights_come_first():
     found.freeze(0.3, sensitivities)
     frozen = np.concatenate([a.ravel() for a in parts(found, "frozen")]) > 0
     assert frozen.sum() == round(0.3 * len(ranks))
-    assert ranks[frozen].min() > ranks[~frozen].max()
+    vector = np.repeat([a.ndim == 1 for a in parts(found, "scaled")], sizes)
+    assert ranks[frozen].min() > ranks[~frozen & ~vector].max()
+    # Biases make up for the rounding of all others.
+    assert not vector[frozen].any() and ranks[vector].max() > ranks[frozen].min()
     # Others now are the most sensitive, but what is frozen counts.
     found.freeze(0.5, [-s for s in sensitivities])
     again = np.concatenate([a.ravel() for a in parts(found, "frozen")]) > 0
     assert again[frozen].all() and again.sum() == round(0.5 * len(ranks))
+    found.freeze(1 - 2 / len(ranks), sensitivities)
+    again = np.concatenate([a.ravel() for a in parts(found, "frozen")]) > 0
+    assert sorted(ranks[~again]) == sorted(ranks[vector])[:2]
 
 
 def test_the_sensitivity_is_the_mean_squared_gradient():

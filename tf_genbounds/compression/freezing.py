@@ -11,7 +11,7 @@ from tf_genbounds.batches import spread
 from tf_genbounds.jacobians import tensors
 
 # How many samples the sensitivities are of.
-_SAMPLES = 8192
+_SAMPLES = 4096
 _BATCH = 256
 # The share of the training after the last weight was frozen, for what is not: the
 # statistics of batch normalizations.

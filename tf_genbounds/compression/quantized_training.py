@@ -27,8 +27,9 @@ class QuantizedTraining(keras.Model):
     `-n` to `n` and a step of its own. `fit` goes through three phases: it trains
     exact weights; it finds a grid for each array, and freezes weights on it, stage by
     stage, the most sensitive ones first, while the others go on learning and make up
-    for the rounding. The steps are learned too, until half of the weights are frozen.
-    `compress` writes exactly the network that comes out.
+    for the rounding. Biases, scales and shifts, which are few and move whole channels,
+    come last, and have more levels. The steps are learned too, until half of the
+    weights are frozen. `compress` writes exactly the network that comes out.
 
     The weights are learned in units of their steps: a learning rate of 0.03 moves them
     by 3 % of a step. The loss gains `factor` times the length of a code in nats for each
@@ -46,7 +47,7 @@ class QuantizedTraining(keras.Model):
         num_levels: Odd integer, `2 n + 1`, of the arrays of two or more axes.
             Defaults to `5`.
         vector_levels: Odd integer, of the others: biases, scales, shifts.
-            Defaults to `7`.
+            Defaults to `15`.
         exact_fraction: Float in [0, 1), which share of the epochs trains exact
             weights. Defaults to `0.25`; 0 if the model is trained already.
         coarseness: Positive float, the first step of an array over the one with the
@@ -86,7 +87,7 @@ class QuantizedTraining(keras.Model):
         model,
         num_samples,
         num_levels=5,
-        vector_levels=7,
+        vector_levels=15,
         exact_fraction=0.25,
         coarseness=1.3,
         num_stages=100,
@@ -259,18 +260,15 @@ class QuantizedTraining(keras.Model):
         Args:
             share: Float in [0, 1].
             sensitivities: An array for each of `arrays`; weights with the largest
-                values are frozen first.
+                values are frozen first, but biases, scales and shifts last.
         """
+        frozen = _flat(ops.convert_to_numpy(a.frozen) for a in self.arrays)
+        late = _flat(np.full(s.shape, s.ndim < 2) for s in sensitivities)
+        values = _flat(sensitivities)
+        chosen = np.zeros(len(values), bool)
         # What is frozen stays so.
-        order = np.concatenate(
-            [
-                np.where(ops.convert_to_numpy(a.frozen) > 0, np.inf, s).ravel()
-                for a, s in zip(self.arrays, sensitivities, strict=True)
-            ]
-        )
-        chosen = np.zeros(len(order), bool)
-        count = round(share * len(order))
-        chosen[np.argsort(-order, kind="stable")[:count]] = True
+        order = np.lexsort((-values, late, -frozen))
+        chosen[order[: round(share * len(values))]] = True
         ends = np.cumsum([array.size for array in self.arrays])
         for array, part in zip(
             self.arrays, np.split(chosen, ends[:-1]), strict=True
@@ -341,3 +339,7 @@ class QuantizedTraining(keras.Model):
             config.pop("model"), custom_objects
         )
         return cls(model, **config)
+
+
+def _flat(arrays):
+    return np.concatenate([np.ravel(array) for array in arrays])

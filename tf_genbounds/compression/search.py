@@ -126,7 +126,8 @@ def _bits(coded):
         counts = np.bincount(
             item.indices.ravel() + item.end, minlength=2 * item.end + 1
         )
-        total += 9 + 2 * item.end.bit_length() + code_length(counts.tolist())
+        header = np.log2(len(weight_code.STEPS)) + 2 * item.end.bit_length()
+        total += header + code_length(counts.tolist())
     return total
 
 
