@@ -110,6 +110,19 @@ def test_a_damaged_file_is_refused(small, tmp_path):
             Compressed.load(path)
 
 
+def test_a_loss_of_the_users_own_is_no_matter():
+    def loss(labels, outputs):
+        return keras.ops.mean(outputs)
+
+    inner = models.dense()
+    x, y = data(inner)
+    model = keras.Sequential([keras.Input(inner.input_shape[1:]), inner])
+    for each in (inner, model):
+        each.compile("sgd", loss)
+    found = compress(model, (x, y), "truncate_svd", num_levels=15)
+    assert not found.model.compiled and not found.model.layers[0].compiled
+
+
 def test_low_rank_layers_are_two_layers(small):
     model, sample = small
     found = compress(model, sample, "truncate_svd", keep=0.9, num_levels=255)

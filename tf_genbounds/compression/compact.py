@@ -74,7 +74,8 @@ def compact_model(model, forms, seed):
     Returns:
         A model with fresh weights.
     """
-    index = {layer: i for i, layer in enumerate(compactable(model))}
+    bare = uncompiled(model)
+    index = {layer: i for i, layer in enumerate(compactable(bare))}
 
     def clone(layer):
         if layer not in index:
@@ -89,7 +90,28 @@ def compact_model(model, forms, seed):
         return kind(copy, *sizes, seed=seed, index=index[layer], name=layer.name)
 
     with backend.scope(model):
-        return keras.models.clone_model(model, clone_function=clone, recursive=True)
+        return keras.models.clone_model(bare, clone_function=clone, recursive=True)
+
+
+def uncompiled(model):
+    """Returns a copy with fresh weights that is not compiled, nor are models in it.
+
+    Keras compiles a clone as its model was, and fails if a loss or a metric of the
+    user's own cannot be found again.
+    """
+    return type(model).from_config(_without_compile_config(model.get_config()))
+
+
+def _without_compile_config(config):
+    if isinstance(config, dict):
+        return {
+            key: _without_compile_config(value)
+            for key, value in config.items()
+            if key != "compile_config"
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(_without_compile_config(value) for value in config)
+    return config
 
 
 def _two_layers(layer, rank):

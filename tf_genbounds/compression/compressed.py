@@ -19,6 +19,7 @@ from tf_genbounds.compression.compact import FORMS
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compact import largest_sizes
+from tf_genbounds.compression.compact import uncompiled
 from tf_genbounds.compression.subspace import Subspace
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
@@ -127,7 +128,7 @@ def architecture_of(model, seed, dimension=None, num_choices=1):
         num_choices: Integer, how many architectures the code chooses from.
     """
     facts = {
-        "model": model.to_json(),
+        "model": uncompiled(model).to_json(),
         "seed": seed,
         "dimension": dimension,
         "num_choices": num_choices,
