@@ -261,6 +261,21 @@ def test_sensitive_weights_come_first():
     assert sorted(ranks[~again]) == sorted(ranks[vector])[:2]
 
 
+def test_the_grid_is_that_of_the_array_when_its_first_weight_is_frozen():
+    found = training(models.dense)
+    found.find_grid()
+    bias = found.arrays[1]
+    values = np.linspace(-3.0, 3.0, bias.size, dtype="float32")
+    bias.scaled.assign(values / float(bias.coded().step))
+    bias.limit.assign(1e6)  # As it may lie far outside of its levels.
+    bias.freeze(np.arange(bias.size) == 0)
+    np.testing.assert_allclose(ops.convert_to_numpy(bias.value()), values, atol=0.15)
+    step = float(bias.coded().step)
+    bias.scaled.assign(2 * values / step)
+    bias.freeze(np.arange(bias.size) < 2)
+    assert bias.coded().step == step
+
+
 def test_the_sensitivity_is_the_mean_squared_gradient():
     found = training(models.dense, factor=0.0)
     x, y = models.data(found.model, 40)

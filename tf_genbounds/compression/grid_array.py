@@ -130,6 +130,9 @@ class GridArray(keras.layers.Layer):
         Args:
             chosen: Boolean array, with all that are frozen already.
         """
+        if np.any(chosen) and not np.any(ops.convert_to_numpy(self.frozen)):
+            # It learned since the grid was found: nothing holds to the old one yet.
+            self.find_grid()
         within = ops.convert_to_numpy(self.within())
         levels = ops.convert_to_numpy(self.rounded())
         self.levels.assign(np.where(chosen, levels, 0.0))
