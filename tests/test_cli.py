@@ -302,22 +302,24 @@ def _status(arguments):
         return exit.code
 
 
-@pytest.mark.parametrize("method", ["quantize", "truncate_svd"])
-def test_compress_writes_the_code_and_says_what_it_proves(
-    method, saved, tmp_path, capfd
-):
+def test_compress_writes_the_code_and_says_what_it_proves(saved, tmp_path, capfd):
     out = str(tmp_path / "small.code")
     arguments = ["compress", saved, "--data", "digits", "--out", out]
-    assert main([*arguments, "--method", method, "--keep", "0.9"]) == 0
+    assert main([*arguments, "--method", "truncate_svd", "--keep", "0.9"]) == 0
     printed = " ".join(capfd.readouterr().out.split())
     found = Compressed.load(out)
     assert f"{found.certificate.bits:,} bits" in printed
     assert found.certificate.statement() in printed
     assert found.certificate.num_samples == 1437
-    assert main([*arguments, "--method", method, "--keep", "0.9", "--json"]) == 0
+
+
+def test_compress_says_as_json_what_it_proves(saved, tmp_path, capfd):
+    out = str(tmp_path / "small.code")
+    assert main(["compress", saved, "--data", "digits", "--out", out, "--json"]) == 0
     result = json.loads(capfd.readouterr().out)
-    assert result["bits"] == found.certificate.bits
-    assert result["certificate"]["value"] == found.certificate.value
+    certificate = Compressed.load(out).certificate
+    assert result["bits"] == certificate.bits
+    assert result["certificate"]["value"] == certificate.value
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 TensorFlow is imported inside them, so that `--help` is quick.
 """
 
+import contextlib
 import re
 
 
@@ -98,10 +99,21 @@ def measure(arguments):
         console.print(f"- {note}", markup=False)
 
 
+@contextlib.contextmanager
+def _writing(path):
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"The file cannot be written ({error.strerror}). Received: out={path!r}"
+        ) from None
+
+
 def compress(arguments):
     """Compresses a saved model."""
     import json
     import os
+    import tempfile
 
     from rich.console import Console
 
@@ -113,6 +125,8 @@ def compress(arguments):
     from tf_genbounds.report.text import rich_table
 
     model = _load_model(arguments.model)
+    with _writing(arguments.out):  # Told now, not after minutes of work.
+        tempfile.TemporaryFile(dir=os.path.dirname(os.path.abspath(arguments.out)))
     found = make(
         model,
         load(arguments.data, arguments.split),
@@ -122,13 +136,8 @@ def compress(arguments):
         tolerance=arguments.tolerance,
         seed=arguments.seed,
     )
-    try:
+    with _writing(arguments.out):
         found.save(arguments.out)
-    except OSError as error:
-        raise OSError(
-            f"The file cannot be written ({error.strerror}). "
-            f"Received: out={arguments.out!r}"
-        ) from None
     bound = found.certificate.bound()
     if arguments.json:
         print(

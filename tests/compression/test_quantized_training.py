@@ -134,7 +134,18 @@ def test_factor_can_change_while_training():
 
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_statistics_and_dropout_are_trained_as_usual(jit_compile):
-    found = training(compile_options={"jit_compile": jit_compile})
+    def make():
+        return keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.Dense(5, activation="relu"),
+                layers.BatchNormalization(name="norm"),
+                layers.Dropout(0.5),
+                layers.Dense(3),
+            ]
+        )
+
+    found = training(make, compile_options={"jit_compile": jit_compile})
     x, y = models.data(found.model, 40)
     mean = found.model.get_layer("norm").moving_mean
     before = ops.convert_to_numpy(mean)
@@ -146,7 +157,7 @@ def test_statistics_and_dropout_are_trained_as_usual(jit_compile):
 
 
 def test_save_and_load(tmp_path):
-    found = training()
+    found = training(models.dense)
     x, y = models.data(found.model, 40)
     found.fit(x, y, verbose=0)
     found.save(tmp_path / "model.keras")
