@@ -125,8 +125,9 @@ def compress(arguments):
     from tf_genbounds.report.text import rich_table
 
     model = _load_model(arguments.model)
-    with _writing(arguments.out):  # Told now, not after minutes of work.
-        tempfile.TemporaryFile(dir=os.path.dirname(os.path.abspath(arguments.out)))
+    folder = os.path.dirname(os.path.abspath(arguments.out))
+    with _writing(arguments.out), tempfile.TemporaryFile(dir=folder):
+        pass  # Told now, not after minutes of work.
     found = make(
         model,
         load(arguments.data, arguments.split),

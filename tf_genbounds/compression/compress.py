@@ -57,12 +57,12 @@ def compress(
     How many levels an array of weights gets is found by a greedy search for the
     least certificate, or for the fewest bits within `tolerance`, or for few
     errors within `budget`. Where no certificate says anything, errors are not traded
-    for bits: then it is the fewest bits within a tolerance of 0.01. Which array becomes coarser next is decided by the
-    layer cushions, which predict what a layer bears. All of this is free: the
-    certificate counts what the decoder needs, and that is in the code. So the best
-    of several methods and settings may be taken. What is not in the code is not
-    free: of several architectures, seeds or initial weights the best one has to
-    be named in the code; see `choice`.
+    for bits: then it is the fewest bits within a tolerance of 0.01. Which array
+    becomes coarser next is decided by the layer cushions, which predict what a layer
+    bears. All of this is free: the certificate counts what the decoder needs, and
+    that is in the code. So the best of several methods and settings may be taken.
+    What is not in the code is not free: of several architectures, seeds or initial
+    weights the best one has to be named in the code; see `choice`.
 
     Args:
         model: A built Functional or Sequential model, a classifier.
