@@ -11,7 +11,7 @@ import zipfile
 import keras
 import pytest
 
-from tf_genbounds import __version__
+from tf_genbounds import __version__, compression
 from tf_genbounds.cli import main
 from tf_genbounds.compression import Compressed
 from tf_genbounds.data import load
@@ -311,6 +311,16 @@ def test_compress_writes_the_code_and_says_what_it_proves(saved, tmp_path, capfd
     assert f"{found.certificate.bits:,} bits" in printed
     assert found.certificate.statement() in printed
     assert found.certificate.num_samples == 1437
+
+
+def test_compress_tries_the_file_before_the_work(saved, monkeypatch, capfd):
+    def work(*args, **kwargs):
+        raise AssertionError("It worked for nothing.")
+
+    monkeypatch.setattr(compression, "compress", work)
+    out = ["--out", "/no/such/folder/file"]
+    assert main(["compress", saved, "--data", "digits", *out]) == 2
+    assert "cannot be written" in capfd.readouterr().err
 
 
 def test_compress_says_as_json_what_it_proves(saved, tmp_path, capfd):

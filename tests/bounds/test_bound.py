@@ -64,6 +64,11 @@ def test_results_are_frozen():
         a_bound().value = 0.0
 
 
+def test_what_is_printed_as_trivial_is_vacuous():
+    assert a_bound(value=0.9999994, empirical=0.9, slack={"rest": 0.0999994}).vacuous
+    assert not a_bound(value=0.9998, empirical=0.9, slack={"rest": 0.0998}).vacuous
+
+
 @pytest.mark.parametrize("value", [1.0, 1.7, inf, nan])
 def test_vacuous_values_are_capped_in_the_statement_only(value):
     bound = a_bound(value=value)
