@@ -158,6 +158,26 @@ def values(variables):
     return [keras.ops.convert_to_tensor(v.value) for v in variables]
 
 
+@contextlib.contextmanager
+def full_precision():
+    """Multiplies float32 matrices in float32: GPUs else round to TF32, 10 bits.
+
+    A function of JAX that was compiled outside this scope is compiled again in it;
+    TensorFlow asks when a product is computed.
+    """
+    if name == "tensorflow":
+        config = tf.config.experimental
+        before = config.tensor_float_32_execution_enabled()
+        config.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            config.enable_tensor_float_32_execution(before)
+    else:
+        with jax.default_matmul_precision("float32"):
+            yield
+
+
 def scope(model):
     """The scope in which variables go where those of `model` are."""
     if name == "tensorflow":
