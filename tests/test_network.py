@@ -274,8 +274,8 @@ def test_a_softmax_at_the_end_is_removed(head):
     model = sequential(*head())
     x, _ = models.data(model)
     net = network(model)
-    logits, _ = net.run(
-        backend.values(model.variables), ops.convert_to_tensor(x)
+    logits = net.logits_of(
+        *net.run(backend.values(model.variables), ops.convert_to_tensor(x))
     )
     kernel, bias = model.get_weights()
     np.testing.assert_allclose(logits, x @ kernel + bias, rtol=1e-4, atol=1e-5)

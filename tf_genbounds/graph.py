@@ -11,13 +11,15 @@ import keras
 
 from tf_genbounds import gates
 from tf_genbounds import taps
+from tf_genbounds.example_wise import mixes_examples
 from tf_genbounds.functional.operators import (
     LINEAR_LAYERS,
     linear_operator,
     unsupported_reason,
 )
+from tf_genbounds.functional.logits import PROBABILITIES, activation_name
+from tf_genbounds.layers import DARC1Regularization, DARCRegularization
 from tf_genbounds.linear_map import LinearMap, batch_norm_scale
-from tf_genbounds.piecewise_linear import PROBABILITIES
 
 _ACTIVATION_LAYERS = (
     keras.layers.ReLU,
@@ -34,11 +36,48 @@ _NORMALIZATIONS = (
     keras.layers.UnitNormalization,
 )
 # Names of the `keras.ops` nodes; the classes are not public.
-_PROBABILITY_OPS = {"Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"}
-_ACTIVATION_OPS = _PROBABILITY_OPS - {"Softmax", "LogSoftmax"} | {
+_PROBABILITY_OPS = {
+    "HardSigmoid": "hard_sigmoid",
+    "LogSigmoid": "log_sigmoid",
+    "LogSoftmax": "log_softmax",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",  # Of the layer, too.
+}
+_ACTIVATION_OPS = {
     "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu",
-    "Mish", "ReLU", "Relu", "Relu6", "Selu", "Silu", "Softplus", "Softsign", "Tanh",
+    "LogSigmoid", "Mish", "ReLU", "Relu", "Relu6", "Selu", "Sigmoid", "Silu",
+    "Softplus", "Softsign", "Tanh",
 }  # fmt: skip
+# They pass the numbers of each example on, in their order.
+_PASSING_LAYERS = (
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.Reshape,
+    DARC1Regularization,
+    DARCRegularization,
+)
+_PASSING_OPS = {"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
+# Means of probabilities are probabilities, of logits logits.
+_MEANS = (
+    keras.layers.Average,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.AveragePooling3D,
+    keras.layers.GlobalAveragePooling1D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalAveragePooling3D,
+)
+# They make logits of logits.
+_AFFINE_LAYERS = (
+    keras.layers.Add,
+    keras.layers.BatchNormalization,
+    keras.layers.Rescaling,
+    keras.layers.Subtract,
+)
+_AFFINE_OPS = {"Add", "Divide", "Multiply", "Negative", "Subtract", "TrueDivide"}
 # They shrink no norm by a nonlinearity. Others may, as `maximum(x, 0)` does.
 _HARMLESS_OPS = {
     "Add", "AveragePool", "Cast", "Concatenate", "ExpandDims", "Flip", "GetItem",
@@ -62,6 +101,9 @@ class Graph:
         maps: `LinearMap` by name, in the order of the calls.
         logits: `(key, tensor)`: the call and which tensor of it the logits
             are, `"inputs"` or `"pre_activation"`; `None`: the output itself.
+        end: What the output is: `"logits"`, one of `functional.logits.PROBABILITIES`,
+            or `None` if that cannot be seen.
+        mixing: Names of operations that work along the batch axis.
         outputs: The output tensors, flat.
         normalizations: Keys of the calls that normalize each example.
         unsupported: Reason by name, for layers with weights that are neither
@@ -104,6 +146,15 @@ class Graph:
             c.key for c in calls if isinstance(c.operation, _NORMALIZATIONS)
         )
         self.logits = self._logits(self.outputs[index])
+        self.end = self._end(self.outputs[index])
+        self.mixing = tuple(
+            dict.fromkeys(c.operation.name for c in calls if mixes_examples(c))
+        )
+        for name in self.mixing:
+            self.notes.append(
+                f"{name!r} works along the batch axis, so what is measured of an "
+                "example depends on the rest of its batch."
+            )
 
     def _linear_map(self, call):
         name = self._names[call.operation]
@@ -199,21 +250,41 @@ class Graph:
     def _logits(self, output):
         """Returns where the logits are, if not in the output."""
         call = self._producer.get(id(output))
-        if call is None:
-            return None
-        activation = vars(call.operation).get("activation")
-        kind = type(call.operation).__name__
-        if call.pre_activation is not None and activation in PROBABILITIES:
-            name, tensor = activation.__name__, "pre_activation"
-        elif _is_keras(call.operation) and kind in _PROBABILITY_OPS:
-            name, tensor = kind.lower(), "inputs"
-        else:
+        while call is not None and _passes_on(call):
+            call = self._producer.get(id(call.inputs[0]))
+        name = _probability(call)
+        if name is None:
             return None
         self.notes.append(
             f"The {name} of {call.operation.name!r} is removed: margins are "
             "of logits."
         )
+        tensor = "inputs" if call.pre_activation is None else "pre_activation"
         return call.key, tensor
+
+    def _end(self, tensor):
+        """Says what a tensor is, by what made it."""
+        call = self._producer.get(id(tensor))
+        if call is None:
+            return None
+        name = _probability(call)
+        if name is not None:
+            return name
+        operation, kind = call.operation, type(call.operation).__name__
+        if not _is_known(operation):
+            return None
+        if _is_linear(operation):
+            return None if _has_activation(call) else "logits"
+        if _passes_on(call) or isinstance(operation, _MEANS):
+            ends = {self._end(t) for t in call.inputs}
+            return ends.pop() if len(ends) == 1 else None
+        if isinstance(operation, _AFFINE_LAYERS) or kind in _AFFINE_OPS:
+            # Constants have no producer among the calls.
+            made = [t for t in call.inputs if id(t) in self._producer]
+            product = kind in ("Divide", "Multiply", "TrueDivide") and len(made) != 1
+            if made and not product and {self._end(t) for t in made} == {"logits"}:
+                return "logits"
+        return None
 
 
 def _names(paths):
@@ -223,6 +294,26 @@ def _names(paths):
         operation: path[-1] if count[path[-1]] == 1 else "/".join(path)
         for operation, path in paths.items()
     }
+
+
+def _probability(call):
+    """Names the function by which a call made probabilities, or returns None."""
+    if call is None or not _is_keras(call.operation):
+        return None
+    if call.pre_activation is not None:
+        name = activation_name(vars(call.operation)["activation"])
+        return name if name in PROBABILITIES else None
+    return _PROBABILITY_OPS.get(type(call.operation).__name__)
+
+
+def _passes_on(call):
+    """Whether a call returns the numbers that it received, in their order."""
+    operation = call.operation
+    if isinstance(operation, keras.layers.Activation):
+        return activation_name(vars(operation)["activation"]) == "linear"
+    if type(operation).__name__ in _PASSING_OPS and _is_keras(operation):
+        return True
+    return type(operation) in _PASSING_LAYERS
 
 
 def _is_keras(operation):
@@ -243,7 +334,7 @@ def _has_activation(call):
     if isinstance(operation, _ACTIVATION_LAYERS):
         return True
     if call.pre_activation is not None:
-        return vars(operation)["activation"] is not keras.activations.linear
+        return activation_name(vars(operation)["activation"]) != "linear"
     return _is_keras(operation) and type(operation).__name__ in _ACTIVATION_OPS
 
 

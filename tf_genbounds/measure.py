@@ -11,6 +11,7 @@ def measure(
     quantities=None,
     layers=None,
     output=None,
+    threshold=None,
     num_samples=None,
     num_probes=16,
     exact=False,
@@ -52,6 +53,9 @@ def measure(
         layers: List of layer names, or `None` for every linear layer.
         output: Name or index of the output that the margins are of, for a
             model with several.
+        threshold: Float, for a model with one output: class 1 is what exceeds it.
+            Defaults to 0.5 after a sigmoid and 0 for logits; needed where the end
+            of the model does not say which. Margins are then of the output.
         num_samples: Integer, measure only the first samples; `None`: all.
         num_probes: Integer, random vectors by which `||J||_F` is estimated.
             For a layer with no more outputs it is exact.
@@ -103,6 +107,7 @@ def measure(
         quantities=quantities,
         layers=layers,
         output=output,
+        threshold=threshold,
         bias=bias,
         num_probes=num_probes,
         exact=exact,

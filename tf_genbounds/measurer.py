@@ -11,6 +11,7 @@ from keras import ops
 from tf_genbounds import backend, weight_norms
 from tf_genbounds.batches import batches, class_indices, num_batches
 from tf_genbounds.checks import check_choice, check_positive
+from tf_genbounds.decision import decision_of, specs
 from tf_genbounds.functional.margins import margins
 from tf_genbounds.functional.noise_stability import sample_norm
 from tf_genbounds.initial_weights import initial_values
@@ -44,6 +45,7 @@ class Measurer:
         quantities=None,
         layers=None,
         output=None,
+        threshold=None,
         bias="ignore",
         num_probes=16,
         exact=False,
@@ -67,6 +69,7 @@ class Measurer:
         self._quantities = quantities
         self._layers = layers
         self._output = output
+        self._threshold = threshold
         self._bias = bias
         self._seed = seed
         self._xla = jit_compile
@@ -103,9 +106,7 @@ class Measurer:
         check_shapes(self.model, batch.x)
         network = Network.of(
             self.model,
-            keras.tree.map_structure(
-                lambda t: keras.KerasTensor(t.shape, t.dtype), tensors(batch.x)
-            ),
+            specs(tensors(batch.x)),
             self._output,
         )
         wanted = set(self._quantities or QUANTITIES)
@@ -120,8 +121,15 @@ class Measurer:
                     f"Received: quantities={self._quantities}"
                 )
             wanted.discard("margins")
+        self._decision = None
         if "margins" in wanted:
-            network.check_classifier()
+            self._decision = decision_of(network, self._threshold)
+        # Means of probabilities have no logits, and a threshold is of the output.
+        self._of_output = self._threshold is not None or (
+            self._decision is not None
+            and bool(self._decision.threshold)
+            and network.logits is None
+        )
         self._maps, self._wanted = maps, wanted
         self._of_data = wanted.intersection(OF_SAMPLES + OF_PAIRS)
         self._sample_step = backend.jit(
@@ -156,7 +164,7 @@ class Measurer:
 
     def _measure_batch(self, values, batch, advance):
         """Returns the per-sample quantities of a batch, without padding."""
-        logits, found = self._sample_step(values, tensors(batch.x))
+        logits, outputs, found = self._sample_step(values, tensors(batch.x))
         advance()
         found = {
             key: ops.convert_to_numpy(value)[: batch.count]
@@ -170,7 +178,8 @@ class Measurer:
         if "margins" in self._wanted:
             labels = batch.y[: batch.count]
             labels = class_indices(labels, logits.shape[1], batch.start)
-            found["margins"] = ops.convert_to_numpy(margins(logits, labels))
+            outputs = ops.convert_to_numpy(outputs)[: batch.count]
+            found["margins"] = self._margins(logits, outputs, labels)
             found["probable"] = _look_like_probabilities(logits)
         if self._jacobians is not None:
             found.update(self._pair_quantities(values, batch, advance))
@@ -179,6 +188,18 @@ class Measurer:
             for name, rho in smoothness.items():
                 found["interlayer_smoothness", name] = rho
         return found
+
+    def _margins(self, logits, outputs, labels):
+        """Margins on the logits, with the signs of what the outputs decide.
+
+        A sigmoid that is 1 in float32 decides nothing any more, whatever its logit.
+        """
+        if self._of_output:
+            logits = outputs - np.float32(self._decision.threshold)
+        found = ops.convert_to_numpy(margins(logits, labels))
+        least = np.finfo("float32").tiny
+        right = self._decision.right(outputs, labels)
+        return np.where(right, np.maximum(found, least), np.minimum(found, 0))
 
     def _pair_quantities(self, values, batch, advance):
         """Cushions and spreads, of pairs and of layers."""
@@ -222,6 +243,11 @@ class Measurer:
             found["max_output_norm"] = float(np.max(per_sample["output_norm"]))
         if "input_norm" in per_sample:
             found["max_input_norm"] = float(np.max(per_sample["input_norm"]))
+        if self._of_output:
+            notes.append(
+                "The margins are distances of the output from the threshold "
+                f"{self._decision.threshold:g}, not of logits from 0."
+            )
         if "margins" in self._wanted:
             found["margins"] = per_sample["margins"]
             # Counted, since a float32 mean is not a multiple of 1 / m.
@@ -239,6 +265,7 @@ class Measurer:
             notes=tuple(notes),
             settings={
                 "model": self.model.name,
+                **({} if self._decision is None else {"decision": str(self._decision)}),
                 "bias": self._bias,
                 "dtype": "float32",
                 "seed": self._seed,

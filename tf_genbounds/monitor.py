@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.decision import decision_of
 from tf_genbounds.metrics import get
 from tf_genbounds.metrics.data import ExtremeMetric
 from tf_genbounds.metrics.margin import Margin
@@ -59,7 +60,7 @@ class MonitoredModel(keras.Model):
             elif isinstance(metric, WeightMetric):
                 metric.bind(model)
             elif isinstance(metric, Margin):
-                network.check_classifier()
+                decision_of(network)
             else:
                 metric.update_state()  # Says that it cannot.
         # Plain attributes would be tracked as layers.
@@ -97,7 +98,7 @@ class MonitoredModel(keras.Model):
             ops.stop_gradient(v) for v in backend.values(self.model.variables)
         ]
         wanted = set().union(*(metric.quantities for metric in self.monitored))
-        logits, found = sample_quantities(network, maps, wanted, values, x)
+        logits, _, found = sample_quantities(network, maps, wanted, values, x)
         for metric in self.monitored:
             if isinstance(metric, WeightMetric):
                 metric.update_state()

@@ -20,6 +20,8 @@ class Network:
         model: The Keras model.
         maps: `LinearMap` by name, in the order of the calls.
         logits: Where the logits are, see `Graph`.
+        end: What the output is, see `Graph`.
+        mixing: Names of operations that work along the batch axis.
         output_shapes: Shapes of the output tensors.
         output: Which of the flat outputs is measured, or `None`: not chosen.
         inputs: Nest of `keras.KerasTensor`, the shapes of a batch.
@@ -31,6 +33,8 @@ class Network:
     model: Any
     maps: dict
     logits: tuple | None
+    end: str | None
+    mixing: tuple
     output_shapes: list
     output: int | None
     inputs: Any
@@ -70,6 +74,8 @@ class Network:
             model=model,
             maps=graph.maps,
             logits=graph.logits,
+            end=graph.end,
+            mixing=graph.mixing,
             output_shapes=[(None, *t.shape[1:]) for t in graph.outputs],
             output=output,
             inputs=inputs,
@@ -87,20 +93,25 @@ class Network:
         """Runs the model; see `taps.run`.
 
         Returns:
-            A pair `(logits, calls)`, the calls by key.
+            A pair `(output, calls)`: the output that is measured, and the calls
+            by key.
         """
         output, calls = taps.run(
             self.model, values, x, perturb, slice_pooling
         )
         calls = {call.key: call for call in calls}
-        logits = keras.tree.flatten(output)[self.output or 0]
-        if self.logits is not None:
-            key, tensor = self.logits
-            if tensor == "pre_activation":
-                logits = calls[key].pre_activation
-            else:
-                logits = calls[key].inputs[0]
-        return logits, calls
+        return keras.tree.flatten(output)[self.output or 0], calls
+
+    def logits_of(self, output, calls):
+        """Returns the logits of a run: the output, but for a softmax at the end."""
+        if self.logits is None:
+            return output
+        key, tensor = self.logits
+        if tensor == "pre_activation":
+            logits = calls[key].pre_activation
+        else:
+            logits = calls[key].inputs[0]
+        return keras.ops.reshape(logits, (-1, *output.shape[1:]))
 
     def choose(self, names=None):
         """Returns the maps of the given names, or all of them.

@@ -23,10 +23,11 @@ def sample_quantities(network, maps, wanted, values, x):
         x: Nest of tensors, a batch.
 
     Returns:
-        A pair: the logits, float32; and a dict from `(quantity, name)` to a
-        float32 tensor of shape `(samples,)`.
+        A tuple: the logits and the output, float32; and a dict from
+        `(quantity, name)` to a float32 tensor of shape `(samples,)`.
     """
-    logits, calls = network.run(values, x)
+    output, calls = network.run(values, x)
+    logits = network.logits_of(output, calls)
     found = {}
     with backend.stateless(network.model.variables, values):
         for name, linear in maps.items():
@@ -45,4 +46,4 @@ def sample_quantities(network, maps, wanted, values, x):
                         for key in linear.activations
                     ],
                 )
-    return ops.cast(logits, "float32"), found
+    return ops.cast(logits, "float32"), ops.cast(output, "float32"), found

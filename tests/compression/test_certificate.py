@@ -58,7 +58,8 @@ def test_formula_and_monotonicity():
 
 def test_it_says_what_it_is_of():
     text = str(certificate())
-    assert "the 0-1 risk of the compressed model is at most 0.09431" in text
+    assert "the 0-1 risk of the compressed model (its class is that of the " in text
+    assert "largest output, and a tie is wrong) is at most 0.09431" in text
     assert "the architecture did not depend on the sample" in text
     bound = certificate().bound()
     assert isinstance(bound, Bound) and not bound.failed

@@ -5,6 +5,7 @@ import dataclasses
 from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import occam_bound
+from tf_genbounds.decision import Decision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Certificate:
     - `value`: `klinv(train_error, (B ln 2 + ln(1 / delta)) / m)`
     - `hoeffding`: `train_error + sqrt((B ln 2 + ln(1 / delta)) / (2 m))`
 
-    It speaks of the decoded model, in inference mode and float32, which the train
+    It speaks of what `predict` of the decoded model says in float32, which the train
     error is of, and not of the model that was compressed.
 
     Attributes:
@@ -30,6 +31,9 @@ class Certificate:
         items: Dict from what was coded to its bits. The rest, below 2 bits,
             ends the code word.
         fixed: Tuple of what has to be fixed before the sample was drawn.
+        decision: How the outputs become a class: a sentence about the model.
+        num_compared: Integer, for how many samples it was seen that the output does
+            not depend on the rest of the batch.
 
     Example:
 
@@ -51,6 +55,8 @@ class Certificate:
     delta: float
     items: dict
     fixed: tuple
+    decision: str = str(Decision())
+    num_compared: int = 0
 
     @property
     def value(self):
@@ -77,8 +83,15 @@ class Certificate:
                 Assumption(f"{thing} did not depend on the sample")
                 for thing in self.fixed
             ),
+            self._separate(),
             Assumption("the code words satisfy Kraft's inequality", "checked"),
         )
+
+    def _separate(self):
+        text = "the model decides each example by itself, whatever else is in the batch"
+        if self.num_compared:
+            text += f" (seen for {self.num_compared})"
+        return Assumption(text)
 
     def bound(self, form="kl"):
         """Returns the certificate as a `bounds.Bound`."""
@@ -92,7 +105,7 @@ class Certificate:
         return dataclasses.replace(
             found,
             name=f"Certificate of the compressed model, {self.bits:,} bits ({form})",
-            quantity="the 0-1 risk of the compressed model",
+            quantity=f"the 0-1 risk of the compressed model ({self.decision})",
             assumptions=self.assumptions,
         )
 

@@ -12,7 +12,7 @@ from tf_genbounds.compression.compressed import decode
 from tf_genbounds.compression.compressed import encode
 from tf_genbounds.compression.compressed import encode_subspace
 from tf_genbounds.compression.compressed import names_of
-from tf_genbounds.measure import measure
+from tf_genbounds.decision import count_errors
 
 FIXED = (
     "the architecture (or the list that the code chooses it from), the loss and the "
@@ -34,13 +34,16 @@ def certified(
     initial=None,
     batch_size=128,
     choice=(0, 1),
+    threshold=None,
 ):
     """Encodes, decodes, evaluates what was decoded, and certifies it."""
     check_choice_of_architecture(choice)
     code, items = encode(model, forms, coded, compact, choice)
     architecture = architecture_of(model, seed, num_choices=choice[1])
     decoded = decode(architecture, code, initial)
-    certificate = _certificate(decoded, code, items, data, delta, batch_size)
+    certificate = _certificate(
+        decoded, code, items, data, delta, batch_size, threshold
+    )
     form_of = {
         id(weight): form
         for _, copy, (form, *_) in pairs(model, forms, compact)
@@ -65,7 +68,17 @@ def certified(
 
 
 def certified_subspace(
-    model, coded, origin, data, *, dimension, seed, delta, batch_size, choice
+    model,
+    coded,
+    origin,
+    data,
+    *,
+    dimension,
+    seed,
+    delta,
+    batch_size,
+    choice,
+    threshold=None,
 ):
     """The same for a vector in a subspace; see `compression.RandomSubspace`."""
     check_choice_of_architecture(choice)
@@ -82,21 +95,25 @@ def certified_subspace(
         }
         for (name, bits), how in zip(items.items(), coded, strict=True)
     ]
-    certificate = _certificate(decoded, code, items, data, delta, batch_size)
+    certificate = _certificate(
+        decoded, code, items, data, delta, batch_size, threshold
+    )
     return Compressed(decoded, certificate, tuple(rows), code, architecture, origin)
 
 
-def _certificate(decoded, code, items, data, delta, batch_size):
-    measured = measure(
-        decoded, data, quantities=["margins"], batch_size=batch_size, verbose=0
-    )
+def _certificate(decoded, code, items, data, delta, batch_size, threshold):
+    # By what the decoded model's `predict` says: a probability that is 1 in float32
+    # decides nothing, whatever the logit behind it.
+    count = count_errors(decoded, data, threshold=threshold, batch_size=batch_size)
     return Certificate(
-        train_error=measured.train_error,
+        train_error=count.errors / count.num_samples,
         bits=len(code),
-        num_samples=measured.num_samples,
+        num_samples=count.num_samples,
         delta=delta,
         items=items,
         fixed=FIXED,
+        decision=str(count.decision),
+        num_compared=count.num_compared,
     )
 
 

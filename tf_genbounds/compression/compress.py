@@ -44,6 +44,7 @@ def compress(
     initial_weights=None,
     seed=0,
     choice=(0, 1),
+    threshold=None,
     search_samples=2000,
     batch_size=128,
 ):
@@ -89,6 +90,8 @@ def compress(
         choice: Pair of integers `(index, count)`: this architecture (or seed, or
             preprocessing) is one of `count` that were listed before the sample,
             and was chosen by it. The code says which, for `log2(count)` bits.
+        threshold: Float, for a model with one output whose end does not say which
+            values mean class 1, see `measure`.
         search_samples: Integer, how many samples the search looks at.
         batch_size: Integer, for arrays.
 
@@ -146,11 +149,11 @@ def compress(
             budget = budget * 32 * sum(a.size for a in arrays)
         coded = _search(
             model, compact, arrays, initial, data, search_samples, batch_size,
-            delta, budget, tolerance,
+            delta, budget, tolerance, threshold,
         )  # fmt: skip
     return certified(
         model, forms, coded, compact, data, delta=delta, seed=seed,
-        initial=initial, batch_size=batch_size, choice=choice,
+        initial=initial, batch_size=batch_size, choice=choice, threshold=threshold,
     )  # fmt: skip
 
 
@@ -194,7 +197,17 @@ def _form(layer, method, keep):
 
 
 def _search(
-    model, compact, arrays, initial, data, samples, batch_size, delta, budget, tolerance
+    model,
+    compact,
+    arrays,
+    initial,
+    data,
+    samples,
+    batch_size,
+    delta,
+    budget,
+    tolerance,
+    threshold,
 ):
     """Finds the levels, with trials in the compact model."""
     cushions = measure(
@@ -211,7 +224,7 @@ def _search(
         parts = [cushions.get(part) for part in variable.path.split("/")]
         cushion = next((part.layer_cushion for part in parts if part), None)
         sensitivity.append(1 / cushion if cushion else 1.0)
-    measurer = Measurer(compact, quantities=["margins"])
+    measurer = Measurer(compact, quantities=["margins"], threshold=threshold)
     before = compact.get_weights()
 
     def evaluate(values):

@@ -289,13 +289,16 @@ class QuantizedTraining(keras.Model):
         """The arrays as they are written; what is not frozen yet is rounded."""
         return [array.coded() for array in self.arrays]
 
-    def compress(self, data, *, delta=0.05, choice=(0, 1), batch_size=128):
+    def compress(
+        self, data, *, delta=0.05, choice=(0, 1), threshold=None, batch_size=128
+    ):
         """Writes the code of the rounded network, and certifies it.
 
         Args:
             data: The sample, with labels: see `compression.compress`.
             delta: Float in (0, 1). Defaults to `0.05`.
             choice: Which of how many architectures this is, see there.
+            threshold: Float, for one output, see there.
             batch_size: Integer, for arrays.
 
         Returns:
@@ -317,6 +320,7 @@ class QuantizedTraining(keras.Model):
         return certified(
             model, forms, coded, compact, data, delta=delta, batch_size=batch_size,
             choice=choice,
+            threshold=threshold,
         )  # fmt: skip
 
     def get_config(self):

@@ -83,13 +83,16 @@ class RandomSubspace(QuantizedTraining):
     def _weights(self, arrays):
         return self._subspace.weights(arrays[0])
 
-    def compress(self, data, *, delta=0.05, choice=(0, 1), batch_size=128):
+    def compress(
+        self, data, *, delta=0.05, choice=(0, 1), threshold=None, batch_size=128
+    ):
         """Writes the code of the rounded vector, and certifies the network.
 
         Args:
             data: The sample, with labels: see `compression.compress`.
             delta: Float in (0, 1). Defaults to `0.05`.
             choice: Which of how many architectures this is, see there.
+            threshold: Float, for one output, see there.
             batch_size: Integer, for arrays.
 
         Returns:
@@ -110,6 +113,7 @@ class RandomSubspace(QuantizedTraining):
             delta=delta,
             batch_size=batch_size,
             choice=choice,
+            threshold=threshold,
         )
 
     def get_config(self):
