@@ -195,6 +195,14 @@ def _parser():
     )
     experiment.set_defaults(run=commands.experiment)
 
+    for command in (report, measure, compress):
+        command.add_argument(
+            "--threshold",
+            metavar="T",
+            type=float,
+            help="class 1 is what exceeds it, for a model with one output whose end "
+            "does not say it",
+        )
     for command in (measure, compress, experiment):
         command.add_argument(
             "--split",

@@ -52,6 +52,7 @@ def report(arguments):
             validation,
             num_samples=arguments.num_samples,
             interlayer_samples=arguments.interlayer_samples,
+            threshold=arguments.threshold,
         )
         _write(result, folder)
     print(result.to_json() if arguments.json else result.to_text())
@@ -73,6 +74,7 @@ def measure(arguments):
         model,
         load(arguments.data, arguments.split),
         quantities=arguments.quantities,
+        threshold=arguments.threshold,
         num_samples=arguments.num_samples,
         seed=arguments.seed,
         verbose=0,
@@ -135,6 +137,7 @@ def compress(arguments):
         delta=arguments.delta,
         keep=arguments.keep,
         tolerance=arguments.tolerance,
+        threshold=arguments.threshold,
         seed=arguments.seed,
     )
     with _writing(arguments.out):

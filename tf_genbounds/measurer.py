@@ -125,9 +125,9 @@ class Measurer:
         if "margins" in wanted:
             self._decision = decision_of(network, self._threshold)
         # Means of probabilities have no logits, and a threshold is of the output.
-        self._of_output = self._threshold is not None or (
-            self._decision is not None
-            and bool(self._decision.threshold)
+        self._of_output = self._decision is not None and (
+            self._threshold is not None
+            or bool(self._decision.threshold)
             and network.logits is None
         )
         self._maps, self._wanted = maps, wanted

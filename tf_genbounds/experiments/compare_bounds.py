@@ -82,6 +82,7 @@ def compare_bounds(
     num_samples=64,
     num_probes=16,
     exact=False,
+    threshold=None,
     batch_size=128,
     seed=0,
     verbose=0,
@@ -136,7 +137,9 @@ def compare_bounds(
     shared = {"batch_size": batch_size, "seed": seed, "verbose": verbose}
     shared["initial_weights"] = initial_weights
     quantities = ["spectral_norm", "frobenius_norm", "unit_norms", "margins"]
-    measured = measure(model, data, quantities=quantities, **shared)
+    measured = measure(
+        model, data, quantities=quantities, threshold=threshold, **shared
+    )
     if margin is None:
         margin = measured.margin(percentile)
     if variant == "paper":

@@ -158,6 +158,7 @@ def report(
     interlayer_samples=64,
     num_probes=16,
     initial_weights=None,
+    threshold=None,
     batch_size=128,
     bias="ignore",
     seed=0,
@@ -186,6 +187,7 @@ def report(
             first; 0 leaves it out.
         num_probes: As in `measure`.
         initial_weights: As in `measure`.
+        threshold: As in `measure`.
         batch_size: Integer, for arrays. Defaults to `128`.
         bias: As in `measure`.
         seed: As in `measure`.
@@ -223,6 +225,7 @@ def report(
     history = _history(history)
     options = dict(
         num_samples=num_samples,
+        threshold=threshold,
         batch_size=batch_size,
         bias=bias,
         seed=seed,
