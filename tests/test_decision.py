@@ -177,3 +177,16 @@ def test_refusals():
         count_errors(model, X)
     with pytest.raises(ValueError, match="must be finite"):
         count_errors(functional(ENDS["linear"][0]), (X, Y), threshold=np.nan)
+
+
+@pytest.mark.parametrize("method", ["matrix_project", "filter_project", "truncate_svd"])
+@pytest.mark.parametrize("end", ["linear", "sigmoid"])
+def test_compact_layers_end_as_the_layers_in_whose_place_they_stand(method, end):
+    function, threshold = ENDS[end]
+    model = functional(function)
+    compressed = gb.compress(model, (X, Y), method)
+    expected = errors_by_hand(compressed.model, threshold)
+    assert compressed.certificate.train_error == expected / 40
+    assert measure(
+        compressed.model, (X, Y), quantities=["margins"], verbose=0
+    ).train_error == expected / 40

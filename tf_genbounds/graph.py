@@ -273,7 +273,9 @@ class Graph:
         operation, kind = call.operation, type(call.operation).__name__
         if not _is_known(operation):
             return None
-        if _is_linear(operation):
+        # Layers of ours that have an activation stand for linear ones.
+        ours = _is_ours(operation) and "activation" in vars(operation)
+        if ours or _is_linear(operation):
             return None if _has_activation(call) else "logits"
         if _passes_on(call) or isinstance(operation, _MEANS):
             ends = {self._end(t) for t in call.inputs}
@@ -298,7 +300,7 @@ def _names(paths):
 
 def _probability(call):
     """Names the function by which a call made probabilities, or returns None."""
-    if call is None or not _is_keras(call.operation):
+    if call is None or not (_is_keras(call.operation) or _is_ours(call.operation)):
         return None
     if call.pre_activation is not None:
         name = activation_name(vars(call.operation)["activation"])
@@ -318,6 +320,10 @@ def _passes_on(call):
 
 def _is_keras(operation):
     return type(operation).__module__.startswith("keras.")
+
+
+def _is_ours(operation):
+    return type(operation).__module__.startswith("tf_genbounds.")
 
 
 def _is_linear(operation):
@@ -340,8 +346,8 @@ def _has_activation(call):
 
 def _is_known(operation):
     """Whether no activation can hide in an operation, unrecorded."""
-    ours = type(operation).__module__.startswith("tf_genbounds.")
-    if not (ours or _is_keras(operation)) or _is_container(operation):
+    known = _is_ours(operation) or _is_keras(operation)
+    if not known or _is_container(operation):
         return False
     if isinstance(operation, keras.Layer):
         return not isinstance(operation, keras.layers.Lambda)

@@ -40,8 +40,11 @@ class Projected(keras.layers.Layer):
         super().__init__(**kwargs)
         if isinstance(layer, dict):
             layer = keras.saving.deserialize_keras_object(layer)
+        # Of this layer, so that what comes before it can be watched.
+        self.activation = layer.activation
+        bare = type(layer).from_config(layer.get_config() | {"activation": None})
         # Hidden from Keras, which would count its kernel among the weights.
-        self._template = lambda: layer
+        self._template = lambda: bare
         self.num_numbers = num_numbers
         self.seed = seed
         self.index = index
@@ -66,7 +69,8 @@ class Projected(keras.layers.Layer):
         if self.bias is not None:
             values.append((layer.bias, ops.convert_to_tensor(self.bias)))
         with keras.StatelessScope(state_mapping=values):
-            return layer.call(inputs)
+            outputs = layer.call(inputs)
+        return self.activation(outputs)
 
     @property
     def kernel(self):
@@ -94,8 +98,11 @@ class Projected(keras.layers.Layer):
         return self._template().compute_output_shape(input_shape)
 
     def get_config(self):
+        layer = self._template()
+        config = layer.get_config()
+        config["activation"] = keras.activations.serialize(self.activation)
         return super().get_config() | {
-            "layer": keras.saving.serialize_keras_object(self._template()),
+            "layer": keras.saving.serialize_keras_object(type(layer).from_config(config)),
             "num_numbers": self.num_numbers,
             "seed": self.seed,
             "index": self.index,
@@ -187,7 +194,7 @@ class FilterProjected(Projected):
         total = ops.reshape(total, (-1, *self._positions, filters))
         if self.bias is not None:
             total = total + ops.cast(self.bias, "float32")
-        return layer.activation(ops.cast(total, self.compute_dtype))
+        return self.activation(ops.cast(total, self.compute_dtype))
 
     @property
     def kernel(self):
