@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.functional import long_products
 from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.operators import as_matrices
 from tf_genbounds.functional.operators import check_matrix
@@ -337,7 +338,7 @@ def _gram_of_matrices(matrices):
 
     def gram(block):
         # Transposes the thin factors, never the matrix.
-        images = ops.matmul(matrices, ops.swapaxes(block, -1, -2))
-        return ops.matmul(ops.swapaxes(images, -1, -2), matrices)
+        images = long_products.matmul(matrices, ops.swapaxes(block, -1, -2))
+        return long_products.matmul(ops.swapaxes(images, -1, -2), matrices)
 
     return gram
