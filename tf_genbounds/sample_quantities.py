@@ -8,6 +8,7 @@ from tf_genbounds import backend
 from tf_genbounds.functional.noise_stability import activation_contraction
 from tf_genbounds.functional.noise_stability import layer_cushion
 from tf_genbounds.linear_map import activation_tensors
+from tf_genbounds.products import run_with_products
 
 OF_SAMPLES = ("layer_cushion", "activation_contraction", "margins")
 
@@ -26,7 +27,8 @@ def sample_quantities(network, maps, wanted, values, x):
         A tuple: the logits and the output, float32; and a dict from
         `(quantity, name)` to a float32 tensor of shape `(samples,)`.
     """
-    output, calls = network.run(values, x)
+    measured = maps if "layer_cushion" in wanted else {}
+    output, calls, products = run_with_products(network, measured, values, x)
     logits = network.logits_of(output, calls)
     found = {}
     with backend.stateless(network.model.variables, values):
@@ -36,7 +38,7 @@ def sample_quantities(network, maps, wanted, values, x):
                 found["layer_cushion", name] = layer_cushion(
                     linear.operator(),
                     call.inputs[0],
-                    outputs=linear.outputs(call),
+                    outputs=products[name],
                 )
             if "activation_contraction" in wanted and linear.activations:
                 found["activation_contraction", name] = functools.reduce(
