@@ -207,7 +207,10 @@ def test_without_labels_there_are_no_margins():
         ("frobenius_norm", {"frobenius_norm", "operator_frobenius_norm"}),
         ("stable_rank", {"stable_rank", "operator_stable_rank", "converged"}),
         ("layer_cushion", {"layer_cushion", "num_degenerate"}),
-        ("activation_contraction", {"activation_contraction"}),
+        (
+            "activation_contraction",
+            {"activation_contraction", "pooled_contraction"},
+        ),
     ],
 )
 def test_measures_what_is_asked_and_no_more(quantity, fields):

@@ -150,7 +150,7 @@ def test_effective_parameters_of_measurements():
     eps = 0.5 / np.sqrt(2) / result.max_output_norm
     by_hand = (
         72
-        * max(layer.activation_contraction for layer in layers) ** 2
+        * max(layer.pooled_contraction for layer in layers) ** 2
         * max(layer.jacobian_spread for layer in layers) ** 2
         * 9
         * np.log(20 * 3 * 256 / 0.1)

@@ -27,6 +27,8 @@ class LinearMap:
         batch_norm: The `BatchNormalization` that directly follows, or `None`.
         activations: Keys of the calls whose activation feeds this map, or
             `None` if that cannot be seen.
+        sources: Keys of the calls of linear layers that feed this map with no other
+            in between, or `None` likewise.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LinearMap:
     channel_axis: int
     batch_norm: Any
     activations: tuple | None
+    sources: tuple | None
 
     @property
     def tap(self):

@@ -232,6 +232,8 @@ class Measurer:
                 "activation_contraction" in self._wanted
             ):
                 fields["activation_contraction"] = 1.0
+            if linear.sources == () and "activation_contraction" in self._wanted:
+                fields["pooled_contraction"] = 1.0
             if self._jacobians and not any(name == i for i, _ in self._pairs):
                 # The last layer: there is none after it.
                 fields["minimal_interlayer_cushion"] = linear.num_channels**-0.5

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 from keras import ops
 
 from tf_genbounds import backend
@@ -31,6 +32,8 @@ def sample_quantities(network, maps, wanted, values, x):
     output, calls, products = run_with_products(network, measured, values, x)
     logits = network.logits_of(output, calls)
     found = {}
+    taps = {linear.key: linear.tap for linear in network.maps.values()}
+    samples = ops.shape(keras.tree.flatten(x)[0])[0]
     with backend.stateless(network.model.variables, values):
         for name, linear in maps.items():
             call = calls[linear.key]
@@ -48,4 +51,17 @@ def sample_quantities(network, maps, wanted, values, x):
                         for key in linear.activations
                     ],
                 )
+            if "activation_contraction" in wanted and linear.sources:
+                found["pooled_contraction", name] = activation_contraction(
+                    _joined(taps, calls, linear.sources, samples), call.inputs[0]
+                )
     return ops.cast(logits, "float32"), ops.cast(output, "float32"), found
+
+
+def _joined(taps, calls, keys, samples):
+    """Returns the pre-activations of several calls as one vector a sample."""
+    # A folded batch norm, whose output is the pre-activation, is no activation.
+    values = [calls[taps.get(key, key)].value for key in keys]
+    return ops.concatenate(
+        [ops.reshape(value, (samples, -1)) for value in values], axis=1
+    )
