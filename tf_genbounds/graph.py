@@ -363,6 +363,8 @@ def _has_own_weights(operation):
         return False
     if isinstance(operation, taps.LOOPS):
         return bool(operation.weights)
+    if isinstance(operation, keras.layers.SpectralNormalization):
+        return False  # It writes into the kernel of its layer, while it trains.
     inner = {id(w) for layer in operation._layers for w in layer.weights}
     return any(id(w) not in inner for w in operation.weights)
 

@@ -56,8 +56,8 @@ def test_outputs_with_features_of_their_own_are_a_union_for_beta1():
     assert not any(a.text == text for a in own.assumptions)
     # One output shares with nobody.
     one = [
-        probabilistic_constants(**{**BASE, "num_outputs": 1}, shared_features=shared)
-        for shared in (True, False)
+        probabilistic_constants(**{**BASE, "num_outputs": 1}, shared_features=same)
+        for same in (True, False)
     ]
     assert one[0].beta1 == one[1].beta1 == shared.beta1
 
