@@ -1,8 +1,8 @@
 """The step over data: what one inference pass says of every sample."""
 
 import functools
+import math
 
-import keras
 from keras import ops
 
 from tf_genbounds import backend
@@ -33,7 +33,6 @@ def sample_quantities(network, maps, wanted, values, x):
     logits = network.logits_of(output, calls)
     found = {}
     taps = {linear.key: linear.tap for linear in network.maps.values()}
-    samples = ops.shape(keras.tree.flatten(x)[0])[0]
     with backend.stateless(network.model.variables, values):
         for name, linear in maps.items():
             call = calls[linear.key]
@@ -53,15 +52,16 @@ def sample_quantities(network, maps, wanted, values, x):
                 )
             if "activation_contraction" in wanted and linear.sources:
                 found["pooled_contraction", name] = activation_contraction(
-                    _joined(taps, calls, linear.sources, samples), call.inputs[0]
+                    _joined(taps, calls, linear.sources), call.inputs[0]
                 )
     return ops.cast(logits, "float32"), ops.cast(output, "float32"), found
 
 
-def _joined(taps, calls, keys, samples):
+def _joined(taps, calls, keys):
     """Returns the pre-activations of several calls as one vector a sample."""
     # A folded batch norm, whose output is the pre-activation, is no activation.
     values = [calls[taps.get(key, key)].value for key in keys]
     return ops.concatenate(
-        [ops.reshape(value, (samples, -1)) for value in values], axis=1
+        [ops.reshape(value, (-1, math.prod(value.shape[1:]))) for value in values],
+        axis=1,
     )
