@@ -8,6 +8,7 @@ from keras import ops
 from tf_genbounds import backend
 from tf_genbounds.functional.noise_stability import activation_contraction
 from tf_genbounds.functional.noise_stability import layer_cushion
+from tf_genbounds.functional.operators import keep_nan
 from tf_genbounds.linear_map import activation_tensors
 from tf_genbounds.products import run_with_products
 
@@ -43,12 +44,13 @@ def sample_quantities(network, maps, wanted, values, x):
                     outputs=products[name],
                 )
             if "activation_contraction" in wanted and linear.activations:
-                found["activation_contraction", name] = functools.reduce(
-                    ops.maximum,
-                    [
-                        activation_contraction(*activation_tensors(calls[key]))
-                        for key in linear.activations
-                    ],
+                contractions = [
+                    activation_contraction(*activation_tensors(calls[key]))
+                    for key in linear.activations
+                ]
+                found["activation_contraction", name] = keep_nan(
+                    functools.reduce(ops.maximum, contractions),
+                    functools.reduce(ops.add, contractions),
                 )
             if "activation_contraction" in wanted and linear.sources:
                 found["pooled_contraction", name] = activation_contraction(

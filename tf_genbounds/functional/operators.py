@@ -326,6 +326,15 @@ def in_range(energy):
     return ops.logical_and(energy > 1e-24, energy < 1e24)
 
 
+def keep_nan(extreme, total):
+    """Returns an extreme of values that are not negative, NaN if one of them is.
+
+    TensorFlow's XLA leaves NaN out of a minimum or maximum, where it would
+    constrain least of all. It does not leave it out of their sum, `total`.
+    """
+    return ops.where(ops.isnan(total), float("nan"), extreme)
+
+
 def _root_sum(squares, kernel, axis=None):
     # Scaled by the largest entry, since 1e-20 squared is 0 in float32.
     largest = ops.max(ops.abs(kernel), axis=axis, keepdims=axis is not None)

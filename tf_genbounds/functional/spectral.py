@@ -20,6 +20,7 @@ from tf_genbounds.functional.operators import as_matrices
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.operators import in_range
+from tf_genbounds.functional.operators import keep_nan
 from tf_genbounds.functional.operators import root_of_squares
 from tf_genbounds.functional.power_iteration import loop
 from tf_genbounds.functional.power_iteration import step
@@ -297,7 +298,8 @@ def _compiled(structure, of_operator, single_step):
                 kernel, start, tolerance, max_iterations
             )
         if structure is not None:
-            value, residual = ops.max(value), ops.max(residual)
+            value = keep_nan(ops.max(value), ops.sum(value))
+            residual = ops.max(residual)
         if of_operator and isinstance(structure, Contraction):
             value = structure.repetition * value
         converged = ops.logical_and(residual <= tolerance, ops.isfinite(value))
