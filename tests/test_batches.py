@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_genbounds.batches import batches, class_indices, num_batches
+from tf_genbounds.batches import batches, class_indices, num_batches, spread
 
 X = np.arange(20, dtype="float32").reshape(10, 2)
 Y = np.arange(10) % 3
@@ -153,3 +153,11 @@ def test_labels_of_a_single_logit():
 def test_refuses_bad_labels(labels, classes, message):
     with pytest.raises(ValueError, match=message):
         class_indices(np.array(labels), classes, start=40)
+
+
+def test_a_spread_comes_from_all_over_the_arrays():
+    x, y = np.arange(101)[:, None], np.arange(101)
+    (spread_x,), spread_y = spread(((x,), y), 5)
+    np.testing.assert_array_equal(spread_y, [0, 25, 50, 75, 100])
+    np.testing.assert_array_equal(spread_x[:, 0], spread_y)
+    np.testing.assert_array_equal(spread(y[:3], 5), y[:3])

@@ -7,6 +7,7 @@ import pytest
 from keras import layers
 
 from tf_genbounds import measure
+from tf_genbounds.functional.random import signs
 
 QUANTITIES = ["interlayer_cushion", "jacobian_spread"]
 
@@ -125,6 +126,32 @@ def test_random_vectors_agree_with_exact_within_their_error():
     # A test statistic with an estimated error, so the tails are heavy.
     assert 0.8 < np.std(deviations) < 1.25
     assert abs(np.mean(deviations)) < 0.3
+
+
+@pytest.mark.parametrize("num_probes", [1, 2, 3])
+def test_the_standard_error_is_that_of_a_mean_of_few(num_probes):
+    model, kernels = random_multilayer((6, 9, 7))
+    x = np.random.default_rng(1).normal(size=(5, 6)).astype("float32")
+    result = measured(model, x, num_probes=num_probes, seed=3)
+    pair = "layer_1", "last"
+    for n, row in enumerate(x):
+        jacobian, pre = slow_jacobians(kernels, row)[0, 1]
+        vectors = signs([3, 1, n, np.arange(num_probes, dtype="int32")], 7)
+        squares = np.sum((np.asarray(vectors) @ jacobian) ** 2, axis=1)
+        cushion = np.linalg.norm(jacobian @ pre) / (
+            np.sqrt(squares.mean()) * np.linalg.norm(pre)
+        )
+        found = result.distribution("interlayer_cushion", pair)[n]
+        assert found == pytest.approx(cushion, rel=1e-4)
+        error = result.distributions["standard_error", pair][n]
+        if num_probes == 1:
+            assert np.isnan(error)
+            continue
+        # Of the mean of so many draws, whose variance has one degree less; half
+        # of it is the relative error of a root.
+        of_mean = np.std(squares, ddof=1) / np.sqrt(num_probes)
+        expected = cushion * of_mean / (2 * squares.mean())
+        assert error == pytest.approx(expected, rel=1e-3)
 
 
 def test_result_depends_on_the_seed_alone():

@@ -207,7 +207,10 @@ def test_without_labels_there_are_no_margins():
         ("frobenius_norm", {"frobenius_norm", "operator_frobenius_norm"}),
         ("stable_rank", {"stable_rank", "operator_stable_rank", "converged"}),
         ("layer_cushion", {"layer_cushion", "num_degenerate"}),
-        ("activation_contraction", {"activation_contraction"}),
+        (
+            "activation_contraction",
+            {"activation_contraction", "pooled_contraction"},
+        ),
     ],
 )
 def test_measures_what_is_asked_and_no_more(quantity, fields):
@@ -238,6 +241,34 @@ def test_a_dead_layer_is_reported_as_it_is():
     assert second.activation_contraction == np.inf
     assert second.layer_cushion == np.inf
     assert second.num_degenerate == len(x)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_no_number_of_a_layer_with_nan_constrains_less_than_another(jit_compile):
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(20, "relu", use_bias=False, name="first"),
+            layers.Dense(20, "relu", use_bias=False, name="second"),
+            layers.Dense(3, use_bias=False, name="third"),
+        ]
+    )
+    kernel = np.array(model.layers[1].kernel)
+    kernel[3, 4] = np.nan
+    model.layers[1].set_weights([kernel])
+    x, _ = models.data(models.dense())
+    result = measure(model, x, num_draws=1, jit_compile=jit_compile, verbose=0)
+    first, second, third = result.layers.values()
+    for layer, fields in (
+        (first, ["unclipped_interlayer_cushion", "minimal_interlayer_cushion",
+                 "jacobian_spread"]),
+        (second, ["layer_cushion", "unclipped_interlayer_cushion", "spectral_norm",
+                  "frobenius_norm", "stable_rank", "l1_inf_norm"]),
+        (third, ["layer_cushion", "activation_contraction", "pooled_contraction"]),
+    ):  # fmt: skip
+        found = {field: getattr(layer, field) for field in fields}
+        assert all(map(np.isnan, found.values())), found
+    assert np.isnan(result.smoothness())
 
 
 def test_probabilities_that_cannot_be_removed_are_noted():

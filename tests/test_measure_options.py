@@ -1,8 +1,10 @@
 """`measure` with one of several outputs, initial weights, and what follows."""
 
+import keras
 import models
 import numpy as np
 import pytest
+from keras import layers
 
 from tf_genbounds import measure
 
@@ -81,6 +83,72 @@ def test_distance_from_the_initial_weights(kind, tmp_path):
     )
     assert same.layers["conv"].distance_from_init == 0
     assert same.layers["conv"].layer_cushion_from_init == np.inf
+
+
+def pooled(pool):
+    """A ReLU of `(3, -4, 1, 2)`, pooled, before the last layer."""
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(4, use_bias=False, name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.ReLU(),
+            layers.Reshape((4, 1)),
+            pool,
+            layers.Flatten(),
+            layers.Dense(2, use_bias=False, name="last"),
+        ]
+    )
+    model.layers[0].set_weights([np.eye(4)])
+    return model, np.array([[3.0, -4.0, 1.0, 2.0]], "float32")
+
+
+@pytest.mark.parametrize(
+    "pool, size",
+    [(layers.MaxPooling1D(2), 13**0.5), (layers.AveragePooling1D(2), 4.5**0.5)],
+)
+def test_lemma_3_contracts_by_pooling_too(pool, size):
+    model, x = pooled(pool)  # ReLU leaves (3, 0, 1, 2), pooling (3, 2) or (3, 3) / 2.
+    result = measure(model, x, num_draws=1, verbose=0)
+    first, last = result.layers.values()
+    assert first.pooled_contraction == 1
+    assert last.activation_contraction == pytest.approx((30 / 14) ** 0.5)
+    assert last.pooled_contraction == pytest.approx(30**0.5 / size)
+    # Without constants as in the paper's table, with them as in its proof.
+    assert last.effective_parameters == pytest.approx(
+        (30 / 14)
+        * (last.jacobian_spread / last.layer_cushion / last.minimal_interlayer_cushion)
+        ** 2
+    )
+    number = result.effective_parameters("explicit", margin=0.5, delta=0.1)
+    eps = min(1.0, 0.5 / np.sqrt(2) / result.max_output_norm)
+    by_hand = sum(
+        (layer.layer_cushion * layer.minimal_interlayer_cushion) ** -2
+        for layer in result.layers.values()
+    )
+    by_hand *= 72 * 30 / size**2 * max(
+        layer.jacobian_spread for layer in result.layers.values()
+    ) ** 2
+    by_hand *= 4 * np.log(1 * 2 * 4 / 0.1) / eps**2
+    assert number.value == pytest.approx(by_hand)
+
+
+def test_the_contraction_is_of_all_layers_behind_a_layer_together():
+    inputs = keras.Input((2,))
+    a = layers.Dense(1, use_bias=False, name="a")(inputs)
+    b = layers.Dense(1, "relu", use_bias=False, name="b")(inputs)
+    joined = layers.Concatenate()([a, b])
+    last = layers.Dense(1, use_bias=False, name="last")(joined)
+    model = keras.Model(inputs, last)
+    model.set_weights([np.eye(2)[:, :1], np.eye(2)[:, 1:], np.ones((2, 1))])
+    result = measure(
+        model,
+        np.array([[3.0, -4.0]], "float32"),
+        quantities=["activation_contraction"],
+        verbose=0,
+    )
+    # (3, -4) comes out of both, and (3, 0) goes in.
+    assert result.layers["last"].pooled_contraction == pytest.approx(5 / 3)
 
 
 def test_effective_parameters_are_the_formula():

@@ -1,8 +1,11 @@
+import dataclasses
+
 import models
 import numpy as np
 import pytest
 
 from tf_genbounds import LayerMeasurements, Measurements, measure
+from tf_genbounds.layer_measurements import PairMeasurements
 
 inf, nan = float("inf"), float("nan")
 
@@ -135,6 +138,78 @@ def test_quantile_drops_the_worst_of_any_quantity():
     assert result.dropped == 0.5
 
 
+def by_hand(distributions, num_samples):
+    """Measurements with these per-sample values, of layers "a" and "b"."""
+    layer = example().layers["dense"]
+    return Measurements(
+        layers={name: dataclasses.replace(layer, name=name) for name in "ab"},
+        num_samples=num_samples,
+        distributions={k: np.array(v) for k, v in distributions.items()},
+    )
+
+
+def smoothness(a, b):
+    """Of shape `(samples, draws)` at both layers."""
+    return by_hand(
+        {("interlayer_smoothness", "a"): a, ("interlayer_smoothness", "b"): b}, len(a)
+    )
+
+
+def test_the_smoothness_of_a_draw_is_the_least_of_all_layers_and_samples():
+    result = smoothness(
+        [[9.0, 50.0, 8.0], [7.0, 90.0, 60.0]], [[40.0, 5.0, 70.0], [80.0, 6.0, 30.0]]
+    )
+    # The draws have 7 (of a), 5 (of b) and 8 (of a).
+    quantiles = [result.smoothness(delta) for delta in (0.05, 0.34, 0.67)]
+    assert quantiles == [5, 7, 8]
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_nan_is_the_lowest_smoothness(layer):
+    values = [np.full((2, 3), 9.0), np.full((2, 3), 9.0)]
+    values[layer][1, 2] = nan
+    assert np.isnan(smoothness(*values).smoothness())
+    assert smoothness(*values).smoothness(0.34) == 9
+
+
+def test_a_sample_is_as_bad_as_its_worst_draw():
+    # On average over the draws the second sample is the worse.
+    values = [[1.0, 100.0], [10.0, 10.0], [30.0, 30.0]]
+    left = smoothness(values, [[50.0] * 2] * 3).quantile(0.34)
+    np.testing.assert_array_equal(
+        left.distribution("interlayer_smoothness", "a"), values[1:]
+    )
+
+
+@pytest.mark.parametrize("quantity", ["layer_cushion", "activation_contraction"])
+def test_nan_constrains_most(quantity):
+    values = [0.3, 0.4, nan, 0.1, 0.9]
+    result = by_hand({(quantity, "a"): values}, 5).quantile(0)
+    assert np.isnan(getattr(result.layers["a"], quantity))
+    left = result.quantile(0.2)
+    np.testing.assert_array_equal(
+        left.distribution(quantity, "a"), [0.3, 0.4, 0.1, 0.9]
+    )
+    worst = {"layer_cushion": 0.1, "activation_contraction": 0.9}[quantity]
+    assert getattr(left.layers["a"], quantity) == worst
+
+
+def test_the_error_of_a_pair_is_that_of_its_worst_sample():
+    def pair(*cushions):
+        distributions = {
+            ("interlayer_cushion", ("a", "b")): np.array(cushions),
+            ("standard_error", ("a", "b")): np.array([0.01, 0.02, 0.03, 0.04]),
+        }
+        return PairMeasurements.of(
+            ("a", "b"), distributions, num_probes=16, cut=True, normalized=False
+        )
+
+    found = pair(0.5, 0.7, 0.1, 0.3)
+    assert (found.interlayer_cushion, found.standard_error) == (0.1, 0.03)
+    broken = pair(0.5, nan, 0.1, 0.3)
+    assert np.isnan(broken.interlayer_cushion) and broken.standard_error == 0.02
+
+
 def test_effective_parameters_of_measurements():
     result = measured()
     ignored = result.effective_parameters()
@@ -150,7 +225,7 @@ def test_effective_parameters_of_measurements():
     eps = 0.5 / np.sqrt(2) / result.max_output_norm
     by_hand = (
         72
-        * max(layer.activation_contraction for layer in layers) ** 2
+        * max(layer.pooled_contraction for layer in layers) ** 2
         * max(layer.jacobian_spread for layer in layers) ** 2
         * 9
         * np.log(20 * 3 * 256 / 0.1)

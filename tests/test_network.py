@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from tf_genbounds import backend
 from tf_genbounds.network import Network
+from tf_genbounds.products import run_with_products
 
 
 def network(model):
@@ -87,11 +88,11 @@ def test_folded_batch_norm_is_the_model_without_its_constant(
         rtol=1e-4,
         atol=1e-4,
     )
-    _, calls = net.run(
-        backend.values(model.variables), ops.convert_to_tensor(x)
+    _, _, products = run_with_products(
+        net, net.maps, backend.values(model.variables), ops.convert_to_tensor(x)
     )
     np.testing.assert_allclose(
-        linear_map.outputs(calls[linear_map.key]), expected, rtol=1e-4, atol=1e-4
+        products[linear_map.name], expected, rtol=1e-4, atol=1e-4
     )
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)

@@ -79,6 +79,54 @@ def test_gaussian_equals_a_slow_twin(jit_compile):
     assert result.smoothness(0.5) == draws[1]
 
 
+def test_the_smoothness_of_a_layer_is_the_least_to_any_later_one():
+    widths, seed = (6, 8, 8, 6, 3), 2
+    kernels = [
+        np.random.default_rng(k).normal(size=shape)
+        for k, shape in enumerate(zip(widths[:-1], widths[1:], strict=True))
+    ]
+    model = keras.Sequential(
+        [keras.Input(widths[:1])]
+        + [layers.Dense(w, "relu", use_bias=False, name=f"l{w}{k}")
+           for k, w in enumerate(widths[1:-1])]
+        + [layers.Dense(widths[-1], use_bias=False, name="last")]
+    )  # fmt: skip
+    model.set_weights(kernels)
+    x, _ = models.data(models.dense(), samples=30)
+    found = measured(model, x, noise="gaussian", num_draws=1, seed=seed)
+
+    def later(v, slopes=None):
+        """The pre-activations after one, or its derivative at given slopes."""
+        values = []
+        for k, kernel in enumerate(kernels[1:]):
+            v = (np.maximum(v, 0) if slopes is None else v * slopes[k]) @ kernel
+            values.append(v)
+        return values
+
+    expected = []
+    for n, row in enumerate(x @ kernels[0]):
+        eta = np.asarray(normals([seed, 0, 0, n], widths[1])).reshape(-1)
+        eta = eta * 0.1 * np.linalg.norm(row) / np.linalg.norm(eta)
+        clean = later(row)
+        slopes = [v > 0 for v in (row, *clean[:-1])]
+        residuals = [
+            np.linalg.norm(a - b - c)
+            for a, b, c in zip(later(row + eta), clean, later(eta, slopes), strict=True)
+        ]
+        expected.append(
+            [
+                np.linalg.norm(v) / residual * 0.1 if residual > 1e-6 else np.inf
+                for v, residual in zip(clean, residuals, strict=True)
+            ]
+        )
+    values = found.distribution("interlayer_smoothness", "l80")[:, 0]
+    np.testing.assert_allclose(values, np.min(expected, axis=1), rtol=1e-3)
+    # The least is not always at the same layer, and far from the others.
+    finite = np.array(expected)[np.isfinite(values)]
+    assert len(set(finite.argmin(axis=1))) > 1
+    assert (finite.mean(axis=1) > 1.05 * finite.min(axis=1)).all()
+
+
 def test_projection_has_the_moments_of_the_algorithm():
     generator = np.random.default_rng(0)
     kernel = generator.normal(size=(3, 4)).astype("float32")

@@ -20,6 +20,9 @@ def count_parameters(measurements, constants, *, margin, delta, from_init):
         "patch_overlaps": "patch_overlap",
         "num_parameters": "num_parameters",
     }
+    if constants != "ignore":
+        # With what pooling takes away, since that noise went through it as well.
+        fields["contractions"] = "pooled_contraction"
     columns = _columns(measurements, fields)
     options = {}
     if constants != "ignore":

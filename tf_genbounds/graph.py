@@ -164,8 +164,8 @@ class Graph:
             name += f"#{call.index + 1}"
         input_shape = tuple(call.inputs[0].shape[1:])
         operator = linear_operator(call.operation, input_shape)
-        activations = self._activations(call.inputs[0])
-        if activations is None:
+        behind = self._behind(call.inputs[0])
+        if behind is None:
             self.notes.append(
                 f"The activation that feeds {name!r} cannot be seen, so its "
                 "contraction is not measured: an operation there is unknown."
@@ -178,7 +178,8 @@ class Graph:
             output_shape=tuple(call.outputs[0].shape[1:]),
             channel_axis=operator.channel_axis,
             batch_norm=self._batch_norm(call, operator),
-            activations=activations,
+            activations=None if behind is None else behind[0],
+            sources=None if behind is None else behind[1],
         )
 
     def _reasons(self):
@@ -226,13 +227,13 @@ class Graph:
             return None
         return follower
 
-    def _activations(self, tensor):
-        """Walks back from a tensor to the linear maps behind it.
+    def _behind(self, tensor):
+        """Walks back from a tensor to the linear layers behind it.
 
-        Returns the keys of the activations on the way, or None if an
-        operation on the way is not known.
+        Returns the keys of the activations on the way, and of those layers, or
+        None if an operation on the way is not known.
         """
-        found, seen, queue = {}, set(), [tensor]
+        activations, sources, seen, queue = {}, {}, set(), [tensor]
         while queue:
             tensor = queue.pop()
             if id(tensor) in seen or id(tensor) in self._inputs:
@@ -242,12 +243,14 @@ class Graph:
             if call is None or not _is_known(call.operation):
                 return None
             if _has_activation(call):
-                found[call.key] = None
+                activations[call.key] = None
             if isinstance(call.operation, gates.GATES):
                 queue.append(call.inputs[0])  # The path; then comes the gate.
-            elif not _is_linear(call.operation):
+            elif _is_linear(call.operation):
+                sources[call.key] = None
+            else:
                 queue.extend(call.inputs)
-        return tuple(found)
+        return tuple(activations), tuple(sources)
 
     def _logits(self, output):
         """Returns where the logits are, if not in the output."""
@@ -362,6 +365,8 @@ def _has_own_weights(operation):
         return False
     if isinstance(operation, taps.LOOPS):
         return bool(operation.weights)
+    if isinstance(operation, keras.layers.SpectralNormalization):
+        return False  # It writes into the kernel of its layer, while it trains.
     inner = {id(w) for layer in operation._layers for w in layer.weights}
     return any(id(w) not in inner for w in operation.weights)
 

@@ -178,11 +178,12 @@ class Jacobians:
             else:
                 variance = np.maximum(squares / probes - mean**2, 0)
                 error = np.sqrt(variance / (probes - 1))
-            share = pixels.max(axis=1) / np.where(mean > 0, mean, 1)
+            # NaN is neither above 0 nor 0, and stays.
+            share = pixels.max(axis=1) / np.where(mean == 0, 1, mean)
             found[source, target] = {
                 "square": mean,
                 "error": error,
-                "spread": np.where(mean > 0, share * pixels.shape[1], 0),
+                "spread": np.where(mean == 0, 0, share * pixels.shape[1]),
             }
         return found
 

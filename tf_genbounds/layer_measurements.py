@@ -10,6 +10,7 @@ import numpy as np
 REDUCTIONS = {
     "layer_cushion": np.min,
     "activation_contraction": np.max,
+    "pooled_contraction": np.max,
     "unclipped_interlayer_cushion": np.min,
     "jacobian_spread": np.max,
     "interlayer_smoothness": np.min,
@@ -53,6 +54,9 @@ class LayerMeasurements:
         activation_contraction: Maximum over the samples of `||x|| / ||phi(x)||`
             for the activation that gives the layer's input; 1 for the first
             layer. `None` where it cannot be seen; the result's `notes` say why.
+        pooled_contraction: The same with `phi` all that comes between two linear
+            maps, pooling too: the norm of the pre-activations over that of the
+            layer's input. Lemma 3 of the paper needs this one.
         num_degenerate: Samples that put no constraint on the layer cushion,
             because `||A||_F ||v||` is 0.
         minimal_interlayer_cushion: Minimum over the layer itself and all
@@ -88,6 +92,7 @@ class LayerMeasurements:
     layer_cushion: float | None = None
     layer_cushion_from_init: float | None = None
     activation_contraction: float | None = None
+    pooled_contraction: float | None = None
     num_degenerate: int | None = None
     minimal_interlayer_cushion: float | None = None
     unclipped_interlayer_cushion: float | None = None

@@ -27,6 +27,8 @@ class LinearMap:
         batch_norm: The `BatchNormalization` that directly follows, or `None`.
         activations: Keys of the calls whose activation feeds this map, or
             `None` if that cannot be seen.
+        sources: Keys of the calls of linear layers that feed this map with no other
+            in between, or `None` likewise.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LinearMap:
     channel_axis: int
     batch_norm: Any
     activations: tuple | None
+    sources: tuple | None
 
     @property
     def tap(self):
@@ -86,19 +89,11 @@ class LinearMap:
             return operator
         return operator.scaled(batch_norm_scale(self.batch_norm))
 
-    def outputs(self, call):
-        """Returns `A v` of a watched call: no bias, the batch norm's scale."""
-        outputs = call.pre_activation
-        if outputs is None:  # The layer has no activation.
-            outputs = call.outputs[0]
-        shape = [1] * len(outputs.shape)
+    def channels(self, values):
+        """Reshapes one number for each channel to fit a batch of outputs."""
+        shape = [1] * (len(self.output_shape) + 1)
         shape[self.channel_axis] = -1
-        if self.layer.bias is not None:
-            outputs = outputs - _bias(self.layer, shape)
-        if self.batch_norm is not None:
-            scale = batch_norm_scale(self.batch_norm)
-            outputs = outputs * ops.reshape(scale, shape)
-        return outputs
+        return ops.reshape(values, shape)
 
 
 def perturbation(linear, change):
@@ -137,8 +132,3 @@ def batch_norm_scale(layer):
         scale = scale * ops.cast(layer.gamma, "float32")
     return scale
 
-
-def _bias(layer, shape):
-    bias = ops.cast(layer.bias, "float32")
-    # The bias of an EinsumDense has the shape of its `bias_axes` already.
-    return ops.reshape(bias, shape) if len(bias.shape) == 1 else bias

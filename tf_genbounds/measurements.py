@@ -127,7 +127,8 @@ class Measurements:
             delta: Number in (0, 1), the share of the noise left out.
 
         Returns:
-            Float, or `None` if the smoothness was not measured.
+            Float, or `None` if the smoothness was not measured. NaN counts as
+            the lowest.
         """
         if not 0 < delta < 1:
             raise ValueError(
@@ -140,8 +141,9 @@ class Measurements:
         ]
         if not draws:
             return None
-        rho = np.sort(np.min(draws, axis=0))
-        return float(rho[int(delta * len(rho))])
+        rho = np.min(draws, axis=0)  # NaN, where one of them is.
+        order = np.argsort(np.where(np.isnan(rho), -np.inf, rho))
+        return float(rho[order[int(delta * len(rho))]])
 
     def effective_parameters(
         self, constants="ignore", *, margin=None, delta=0.05, from_init=False

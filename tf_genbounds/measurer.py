@@ -19,6 +19,7 @@ from tf_genbounds.jacobians import Jacobians, tensors
 from tf_genbounds.layer_measurements import LayerMeasurements, PairMeasurements
 from tf_genbounds.measurements import Measurements
 from tf_genbounds.network import Network, check_built, check_shapes
+from tf_genbounds.notes import notes_of_biases, notes_of_layers, notes_of_probes
 from tf_genbounds.pairs import pair_notes
 from tf_genbounds.sample_quantities import OF_SAMPLES, sample_quantities
 from tf_genbounds.smoothness import NOISES, Smoothness
@@ -232,13 +233,22 @@ class Measurer:
                 "activation_contraction" in self._wanted
             ):
                 fields["activation_contraction"] = 1.0
+            if linear.sources == () and "activation_contraction" in self._wanted:
+                fields["pooled_contraction"] = 1.0
             if self._jacobians and not any(name == i for i, _ in self._pairs):
                 # The last layer: there is none after it.
                 fields["minimal_interlayer_cushion"] = linear.num_channels**-0.5
                 fields["jacobian_spread"] = 1.0
             layers[name] = layer.summarized(distributions, **fields)
         found = {}
-        notes = [*self._network.notes, *pair_notes(self._pairs)]
+        pairs = self._summarized_pairs(distributions)
+        notes = [
+            *self._network.notes,
+            *notes_of_biases(self._maps),
+            *notes_of_layers(layers),
+            *pair_notes(self._pairs),
+            *notes_of_probes(pairs),
+        ]
         if per_sample:
             found["max_output_norm"] = float(np.max(per_sample["output_norm"]))
         if "input_norm" in per_sample:
@@ -259,7 +269,7 @@ class Measurer:
                 )
         return Measurements(
             layers=layers,
-            pairs=self._summarized_pairs(distributions),
+            pairs=pairs,
             num_samples=len(next(iter(per_sample.values()), ())),
             unsupported=self._network.unsupported,
             notes=tuple(notes),

@@ -11,7 +11,7 @@ from keras import ops
 from tf_genbounds import backend
 from tf_genbounds.functional.interlayer import interlayer_smoothness
 from tf_genbounds.functional.noise_stability import sample_norm
-from tf_genbounds.functional.operators import LinearOperator
+from tf_genbounds.functional.operators import LinearOperator, root_of_squares
 from tf_genbounds.functional.random import normals
 from tf_genbounds.jacobians import tensors
 from tf_genbounds.linear_map import perturbation
@@ -177,7 +177,7 @@ class Smoothness:
 
 def _kernel_noise(kernel, s, z):
     """Returns `Ahat - A`, see `Smoothness._factors`."""
-    norm = ops.norm(ops.reshape(kernel, (-1,)))
+    norm = root_of_squares(kernel)
     unit = kernel / ops.where(norm > 0, norm, 1.0)
     count = int(np.prod(kernel.shape))
     across = z - unit * ops.sum(unit * z)

@@ -110,7 +110,7 @@ def run(model, values, x, perturb=None, slice_pooling=False):
         for operation in (model, *operations(model)):
             if slice_pooling and is_max_pooling(operation):
                 pool = functools.partial(max_pool, operation)
-                stack.enter_context(_replaced(operation, "call", pool))
+                stack.enter_context(replaced(operation, "call", pool))
             if operation is not model:
                 stack.enter_context(_watch(operation, calls, perturb or {}))
         output = model(x, training=False)
@@ -127,7 +127,7 @@ def in_float32(model):
 
 
 @contextlib.contextmanager
-def _replaced(instance, name, value):
+def replaced(instance, name, value):
     """Shadows an attribute, past Keras' tracking of attributes."""
     missing = object()
     before = vars(instance).get(name, missing)
@@ -148,7 +148,7 @@ def _float32(operation):
     if compute == "float32" or "float" not in str(compute):
         yield
     else:
-        with _replaced(operation, "_dtype_policy", _FLOAT32):
+        with replaced(operation, "_dtype_policy", _FLOAT32):
             yield
 
 
@@ -194,10 +194,10 @@ def _watch(operation, calls, perturb):
         return activation(x, *args, **kwargs)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_replaced(operation, "call", watched_call))
+        stack.enter_context(replaced(operation, "call", watched_call))
         if callable(activation):
             stack.enter_context(
-                _replaced(operation, "activation", watched_activation)
+                replaced(operation, "activation", watched_activation)
             )
         yield
 

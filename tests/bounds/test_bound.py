@@ -89,6 +89,16 @@ def test_statement_rounds_up():
     assert "at most 0.1234 (" in str(a_bound(value=0.1234))
 
 
+def test_every_number_of_a_statement_is_rounded_up():
+    bound = a_bound(
+        value=0.223454, empirical=0.100012, slack={"a": 0.12, "b": 0.003442},
+        delta=0.012345641,
+    )  # fmt: skip
+    text = str(bound)
+    assert "is at most 0.2235 (0.1001 seen, 0.1235 slack)" in text
+    assert "at least 1 - 0.0123457 over" in text
+
+
 def test_statement_is_one_sentence_with_the_open_assumptions():
     text = a_bound().statement()
     assert text == str(a_bound())

@@ -46,6 +46,22 @@ def test_one_hot_targets_split_delta_in_two():
     assert any("one-hot" in a.text for a in constants.assumptions)
 
 
+def test_outputs_with_features_of_their_own_are_a_union_for_beta1():
+    own = probabilistic_constants(**BASE, shared_features=False)
+    assert own.beta1 == pytest.approx(bernstein(1, 1, math.log(2 * 10 * 1000 / 0.1)))
+    shared = probabilistic_constants(**BASE)
+    assert own.beta2 == shared.beta2 and own.beta3 == shared.beta3
+    text = "all outputs have the same path features"
+    assert [a.status for a in shared.assumptions if a.text == text] == ["unchecked"]
+    assert not any(a.text == text for a in own.assumptions)
+    # One output shares with nobody.
+    one = [
+        probabilistic_constants(**{**BASE, "num_outputs": 1}, shared_features=same)
+        for same in (True, False)
+    ]
+    assert one[0].beta1 == one[1].beta1 == shared.beta1
+
+
 def test_exact_root_is_tighter():
     exact = probabilistic_constants(**{**BASE, "form": "exact_root"})
     standard = probabilistic_constants(**BASE)
@@ -55,11 +71,12 @@ def test_exact_root_is_tighter():
 @pytest.mark.parametrize("seed", range(3))
 def test_certified_ranges_hold_for_any_distribution(seed):
     generator = np.random.default_rng(seed)
-    z = generator.uniform(-1, 1, (40, 5))
-    z[0] = 1.0
+    # The largest magnitude is 3, where the largest entry is 1.
+    z = generator.uniform(-3, 1, (40, 5))
+    z[0] = -3.0
     y = np.eye(3)[generator.integers(0, 3, 40)]
     p = generator.dirichlet(np.full(40, 0.1))
-    ranges = certified_ranges(math.sqrt(5), 1.0)
+    ranges = certified_ranges(3 * math.sqrt(5), 3.0)
     outer = np.einsum("ni,nj->nij", z, z)
     centred = np.einsum("n,nij->ij", p, outer) - outer
     largest, variance = ranges["features"]

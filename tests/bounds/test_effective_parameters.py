@@ -96,9 +96,23 @@ def test_assumptions_are_flagged():
 
     # The first says that it is no guarantee, and never holds.
     assert statuses()[:3] == ["failed", "unchecked", "checked"]
-    assert statuses(smoothness=9.0)[:3] == ["failed", "checked", "checked"]
-    assert statuses(smoothness=8.9)[1] == "failed"
-    assert statuses(num_samples=1, delta=0.5)[2] == "failed"
+    # Draws of noise may refute that the smoothness is 3 d, and never prove it.
+    for smoothness, status in [(9.0, "unchecked"), (math.inf, "unchecked")] + [
+        (8.9, "failed"), (math.nan, "failed")
+    ]:  # fmt: skip
+        assert statuses(smoothness=smoothness)[:3] == ["failed", status, "checked"]
+    # `ln(1 / eta) <= 2 ln(m d h / delta)` asks for 6 delta samples, and
+    # `ln(4 / eta)` of the safe number of matrices for 24.
+    for constants, least in [("explicit", 3), ("safe", 12)]:
+        for num_samples, status in [(least - 1, "failed"), (least, "checked")]:
+            found = statuses(
+                constants=constants, num_samples=num_samples, delta=0.5
+            )
+            assert found[2] == status
+            eta = 0.5 / (6 * 3**2 * 100**2 * num_samples)
+            times = {"explicit": 1, "safe": 4}[constants]
+            covers = math.log(times / eta) <= 2 * math.log(num_samples * 300 / 0.5)
+            assert covers == (status == "checked")
     # Projections with a small error, of layers that may be dense.
     assert statuses()[3:] == ["checked", "unchecked"]
     assert statuses(patch_overlaps=[9, 9, 9])[4] == "failed"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tf_genbounds as gb
+from tf_genbounds import backend
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,26 @@ def test_merges_batches_by_the_extreme_never_the_mean(metric, extreme, start):
     assert b == 2 * a
     metric.reset_state()
     assert [float(v) for v in metric.result().values()] == [start, start]
+
+
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize(
+    "metric", [gb.metrics.LayerCushion, gb.metrics.ActivationContraction]
+)
+def test_nan_is_the_extreme(metric, xla):
+    metric = metric()
+    metric.update_state({"a": np.array([0.5, 0.7], "float32")})
+
+    def step(state, values):
+        with keras.StatelessScope(state_mapping=[(metric.variables[0], state)]) as scope:
+            metric.update_state({"a": values})
+        return scope.get_current_value(metric.variables[0])
+
+    step = backend.jit(step, xla)
+    state = keras.ops.convert_to_tensor(0.5)
+    for batch in ([0.3, np.nan], [0.2, 0.4]):  # It stays when others follow.
+        state = step(state, np.array(batch, "float32"))
+        assert np.isnan(state)
 
 
 @pytest.mark.tensorflow

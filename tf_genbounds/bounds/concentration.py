@@ -1,6 +1,7 @@
 """How far a mean can be from its expectation, with every constant."""
 
 import math
+import sys
 
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.bound import check_delta
@@ -10,13 +11,17 @@ from tf_genbounds.checks import check_choice
 
 IID = Assumption("the samples are independent draws of the distribution")
 
+# More than the relative error of a few operations on float64.
+_ROUNDING = 8 * sys.float_info.epsilon
+
 
 def klinv(empirical, divergence):
     """Inverts the Chernoff bound: the largest mean that is not refuted.
 
     `sup {p in [q, 1] : q ln(q/p) + (1-q) ln((1-q)/(1-p)) <= c}`, with
-    `0 ln 0 = 0`, by bisection; the upper end of the bracket is returned. It is
-    at most `q + sqrt(c / 2)`, and `1 - exp(-c)` for `q = 0`.
+    `0 ln 0 = 0`, by bisection; the upper end of the bracket is returned, with what
+    rounding may have taken from the divergence allowed for. It is at most
+    `q + sqrt(c / 2)`, and `1 - exp(-c)` for `q = 0`, up to some 1e-15.
 
     If `q` is the mean of `m` independent losses in [0, 1], their expectation is
     at most `klinv(q, ln(1 / delta) / m)` with probability at least `1 - delta`.
@@ -48,9 +53,10 @@ def klinv(empirical, divergence):
     if divergence == 0 or empirical == 1:
         return float(empirical)
     low, high = float(empirical), 1.0
+    most = float(divergence) * (1 + _ROUNDING)
     for _ in range(200):
         middle = (low + high) / 2
-        if _divergence(float(empirical), middle) <= divergence:
+        if _least_divergence(float(empirical), middle) <= most:
             low = middle
         else:
             high = middle
@@ -319,19 +325,20 @@ def _nats(num_samples, delta, log_count):
     return float(log_count) + math.log(1 / delta)
 
 
-def _divergence(q, p):
-    """`kl(q || p)` for `q <= p`, with the difference taken before the logarithm.
+def _least_divergence(q, p):
+    """`kl(q || p)` for `q <= p`, less what rounding may have added to it.
 
-    The plain formula cancels to rounding noise for `p` near `q`, where a
-    large sample needs it.
+    The difference is taken before the logarithm: the plain formula cancels to
+    rounding noise for `p` near `q`, where a large sample needs it.
     """
     if p >= 1:
         return math.inf
+    below = q * _log_ratio(q, p, q - p) if q else 0.0
     above = (1 - q) * _log_ratio(1 - p, 1 - q, q - p)
-    return (q * _log_ratio(q, p, q - p) if q else 0.0) - above
+    return below - above - _ROUNDING * (abs(below) + abs(above))
 
 
 def _log_ratio(a, b, difference):
     if abs(difference) < b / 2:
         return math.log1p(difference / b)
-    return math.log(a) - math.log(b)
+    return math.log(a / b)

@@ -34,7 +34,9 @@ def certified_ranges(feature_norm, feature_maximum):
         feature_norm: Non-negative float, `B`; see `certified_feature_norm`. A
             maximum over a sample is not legal.
         feature_maximum: Non-negative float, `b`: for ReLU gates the largest
-            entry of an input, or 1 if that is less and there are biases.
+            magnitude of an entry of any input (3 for entries in [-3, 1]), or,
+            where that is less, 1 if there are biases and the largest cap of a
+            capped unit.
 
     Returns:
         Dictionary of the arguments `features` and `products` of
@@ -70,6 +72,7 @@ def probabilistic_constants(
     features,
     products,
     targets=None,
+    shared_features=True,
     delta=0.05,
     form="exact_root",
 ):
@@ -87,6 +90,9 @@ def probabilistic_constants(
     - for `beta3`: `L = ln(3 / delta)`, `C >= E[y^T y] - y^T y`, `g2` its
       variance. For one-hot targets it is 0, and 3 and 6 become 2 and 4.
 
+    Outputs that have path features of their own, as those of two layers behind
+    `Concatenate`, need `beta1` for each: then its `L` is `ln(3 d_y d_z / delta)`.
+
     `form="standard"` has `2 C L / (3 m) + sqrt(2 g2 L / m)`, as in the paper.
 
     Args:
@@ -99,6 +105,8 @@ def probabilistic_constants(
             not legal.
         products: The same for `beta2`.
         targets: The same for `beta3`, or `None` for one-hot targets.
+        shared_features: Boolean, whether all outputs have the same path features,
+            as the units of one last layer have.
         delta: Float in (0, 1). Defaults to `0.05`.
         form: `"exact_root"` or `"standard"`. Defaults to `"exact_root"`.
 
@@ -130,6 +138,7 @@ def probabilistic_constants(
             f"Received: num_outputs={num_outputs}"
         )
     share = delta / (2 if targets is None else 3)
+    shared = bool(shared_features) or num_outputs == 1
 
     def deviation(pair, log_count):
         return bernstein_slack(
@@ -146,7 +155,7 @@ def probabilistic_constants(
         share,
         largest=features[0],
         variance=features[1],
-        log_dimension=log_num_paths,
+        log_dimension=log_num_paths + (0.0 if shared else math.log(num_outputs)),
         form=form,
     )
     return ConcentrationConstants(
@@ -159,6 +168,7 @@ def probabilistic_constants(
         assumptions=(
             IID,
             Assumption("gates and preprocessing do not depend on the sample"),
+            *([Assumption("all outputs have the same path features")] * shared),
             Assumption(
                 "the ranges of features and products hold for every possible input"
             ),

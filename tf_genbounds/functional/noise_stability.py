@@ -90,7 +90,7 @@ def activation_contraction(pre_activations, activations):
         - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), definition 6.
     """
     x, y = sample_norm(pre_activations), sample_norm(activations)
-    return ops.where(x > 0, ratio(x, y), 0.0)
+    return ops.where(x == 0, 0.0, ratio(x, y))  # Of NaN, NaN.
 
 
 def apply(operator, inputs):

@@ -235,7 +235,8 @@ def frobenius_norm(target, matrix="kernel"):
 
     `||A||_F = sqrt(sum(A[i, j] ** 2))`, of the kernel or of the operator. An
     entry of the operator is one entry of the kernel, so the operator's norm
-    is that of one application of the squared kernel to a vector of ones.
+    is that of one application of the squared kernel to a vector of ones, or,
+    where every entry stands in it as often, a multiple of the kernel's.
 
     Args:
         target: `LinearOperator`, or float tensor of shape
@@ -265,6 +266,8 @@ def frobenius_norm(target, matrix="kernel"):
     if matrix == "kernel":
         return root_of_squares(target.kernel)
     known(target.input_shape)
+    if isinstance(target.structure, Contraction):
+        return math.sqrt(target.structure.copies) * root_of_squares(target.kernel)
     return _compiled_frobenius_norm(target.structure)(target.kernel)
 
 
@@ -307,8 +310,10 @@ def root_of_squares(kernel):
 
     Where the squares leave the range of float32, another pass scales first.
     """
-    flat = ops.reshape(kernel, (1, -1))
-    energy = ops.matmul(flat, ops.transpose(flat))[0, 0]
+    # Never as the product of a row and a column, which adds one square after the
+    # other to a float32 until the sum is too large for them: 1e-3 of the norm of
+    # 16 M numbers is missing then, 1e-1 of that of 100 M.
+    energy = backend.sum_of_squares(kernel)
     return ops.cond(
         in_range(energy),
         lambda: ops.sqrt(energy),
@@ -319,6 +324,15 @@ def root_of_squares(kernel):
 def in_range(energy):
     """Whether a sum of squares is far from where float32 ends; not of NaN."""
     return ops.logical_and(energy > 1e-24, energy < 1e24)
+
+
+def keep_nan(extreme, total):
+    """Returns an extreme of values that are not negative, NaN if one of them is.
+
+    TensorFlow's XLA leaves NaN out of a minimum or maximum, where it would
+    constrain least of all. It does not leave it out of their sum, `total`.
+    """
+    return ops.where(ops.isnan(total), float("nan"), extreme)
 
 
 def _root_sum(squares, kernel, axis=None):

@@ -24,6 +24,7 @@ from tf_genbounds import backend
 from tf_genbounds import gates
 from tf_genbounds import pooling
 from tf_genbounds import taps
+from tf_genbounds.functional import long_products
 from tf_genbounds.piecewise_linear import graph
 from tf_genbounds.piecewise_linear import kind
 
@@ -235,7 +236,14 @@ class _Pass:
             if getattr(layer, "data_format", None) == "channels_first":
                 shaped = ops.reshape(shaped, (-1, *[1] * (len(total.value.shape) - 2)))
         with keras.StatelessScope(state_mapping=weights):
-            value = layer.call(total.value)
+            if isinstance(layer, keras.layers.Dense):
+                # All terms are positive: what a long sum loses is lost of a norm
+                # that must not be too small.
+                value = long_products.matmul(
+                    total.value, ops.convert_to_tensor(layer.kernel)
+                )
+            else:
+                value = layer.call(total.value)
         return dataclasses.replace(_normal(value, total.exponent), bias=shaped)
 
     def _batch_norm(self, layer, total):

@@ -14,11 +14,13 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.functional import long_products
 from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.operators import as_matrices
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.operators import in_range
+from tf_genbounds.functional.operators import keep_nan
 from tf_genbounds.functional.operators import root_of_squares
 from tf_genbounds.functional.power_iteration import loop
 from tf_genbounds.functional.power_iteration import step
@@ -296,7 +298,8 @@ def _compiled(structure, of_operator, single_step):
                 kernel, start, tolerance, max_iterations
             )
         if structure is not None:
-            value, residual = ops.max(value), ops.max(residual)
+            value = keep_nan(ops.max(value), ops.sum(value))
+            residual = ops.max(residual)
         if of_operator and isinstance(structure, Contraction):
             value = structure.repetition * value
         converged = ops.logical_and(residual <= tolerance, ops.isfinite(value))
@@ -337,7 +340,7 @@ def _gram_of_matrices(matrices):
 
     def gram(block):
         # Transposes the thin factors, never the matrix.
-        images = ops.matmul(matrices, ops.swapaxes(block, -1, -2))
-        return ops.matmul(ops.swapaxes(images, -1, -2), matrices)
+        images = long_products.matmul(matrices, ops.swapaxes(block, -1, -2))
+        return long_products.matmul(ops.swapaxes(images, -1, -2), matrices)
 
     return gram

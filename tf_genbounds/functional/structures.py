@@ -110,6 +110,13 @@ class Contraction:
         ]
         return math.sqrt(math.prod(known(sizes)))
 
+    @property
+    def copies(self):
+        """How often each entry of the kernel stands in the operator."""
+        inputs, indices, _ = self._indices()
+        sizes = zip(inputs[1:], self.input_shape, strict=True)
+        return math.prod(known([size for c, size in sizes if c not in indices]))
+
     def patch_overlap(self, kernel):
         """How often a number of the input is used by each output channel."""
         return round(self.repetition**2)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.functional.operators import keep_nan
 from tf_genbounds.metrics.layer_metric import LayerMetric
 
 
@@ -54,7 +55,8 @@ class ExtremeMetric(LayerMetric):
         for name in self.choose(values):
             state = self._state(name)
             batch = backend.gather(ops.convert_to_tensor(values[name]))
-            state.assign(self.merge(state, self.reduce(batch)))
+            extreme = self.merge(state, self.reduce(batch))
+            state.assign(keep_nan(extreme, state + ops.sum(batch)))
 
     def _state(self, name):
         if name not in self._extremes:
