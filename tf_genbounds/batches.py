@@ -122,8 +122,8 @@ def class_indices(labels, num_classes, start=0):
     """Checks labels and turns them into class indices.
 
     Args:
-        labels: Integer array of shape `(samples,)` or `(samples, 1)`, or a
-            one-hot array of shape `(samples, classes)`.
+        labels: Array of whole numbers, of shape `(samples,)` or `(samples, 1)`,
+            or a one-hot array of shape `(samples, classes)`.
         num_classes: Number of logits; 1 means the classes 0 and 1.
         start: Index of the first sample, for the message.
 
@@ -131,7 +131,7 @@ def class_indices(labels, num_classes, start=0):
         Int32 array of shape `(samples,)`.
 
     Raises:
-        ValueError: If a label is no integer, out of range or not one-hot.
+        ValueError: If a label is no whole number, out of range or not one-hot.
     """
     labels = np.asarray(labels)
     classes = max(num_classes, 2)
@@ -147,24 +147,49 @@ def class_indices(labels, num_classes, start=0):
                 f"{start + wrong.argmax()}"
             )
         return hot.astype("int32")
-    if labels.ndim != 1:
-        raise ValueError(
-            "Labels must have shape (samples,), or be one-hot with "
-            f"{num_classes} columns. Received: y.shape={labels.shape}"
-        )
+    refuse_label_shape(labels.shape, num_classes)
     if labels.dtype.kind not in "iub":
-        raise ValueError(
-            "Labels must be integers (class indices) or one-hot; to measure "
-            "without labels pass `x` alone. "
-            f"Received: y.dtype={labels.dtype}"
-        )
+        labels = _whole(labels, start)
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         raise ValueError(
-            f"Labels must lie in [0, {classes}). Received: "
+            f"Labels must lie in [0, {classes}){_advice(labels, classes)}. Received: "
             f"y={labels[wrong.argmax()]} at sample {start + wrong.argmax()}"
         )
     return labels.astype("int32")
+
+
+def refuse_label_shape(shape, num_classes):
+    """Refuses the shape of labels that are not one number for each sample."""
+    if len(shape) != 1:
+        raise ValueError(
+            "Labels must have shape (samples,), or be one-hot with "
+            f"{num_classes} columns. Received: y.shape={tuple(shape)}"
+        )
+
+
+def _whole(labels, start):
+    """Turns float labels such as 2.0, which Keras takes too, into integers."""
+    wrong = np.ones(len(labels), bool)
+    if labels.dtype.kind == "f":
+        wrong = ~(np.isfinite(labels) & (labels == np.floor(labels)))
+    if wrong.any():
+        raise ValueError(
+            "Labels must be integers (class indices) or one-hot; to measure "
+            "without labels pass `x` alone. "
+            f"Received: y={labels[wrong.argmax()]!r} of dtype {labels.dtype} at "
+            f"sample {start + wrong.argmax()}"
+        )
+    return labels.astype("int64")
+
+
+def _advice(labels, classes):
+    """What to do with labels that another convention numbers."""
+    if classes == 2 and set(np.unique(labels)) <= {-1, 1}:
+        return ": turn -1 and 1 into 0 and 1 by `(y + 1) // 2`"
+    if labels.min() >= 1 and labels.max() == classes:
+        return ": classes count from 0, so pass `y - 1` if yours count from 1"
+    return ""
 
 
 def _pairs(data, batch_size, num_samples):

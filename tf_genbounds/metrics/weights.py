@@ -1,11 +1,10 @@
 """Metrics of weights, for `compile(metrics=[...])` and for the monitor."""
 
-import sys
-
 import keras
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.calling_model import calling_model
 from tf_genbounds.checks import check_positive
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
@@ -246,19 +245,9 @@ class FrobeniusNorm(WeightMetric):
 
 
 def _calling_model():
-    """Returns the model whose training step updates a metric right now.
-
-    Keras tells a metric of `compile(metrics=[...])` labels and predictions
-    only. The model is found on the call stack: the one way that also works for
-    a model that was loaded from a file, which made its metrics by itself.
-    """
-    frame = sys._getframe()
-    while frame is not None:
-        model = frame.f_locals.get("self")
-        if isinstance(model, keras.Model):
-            break
-        frame = frame.f_back
-    else:
+    """Returns the model whose training step updates a metric right now."""
+    model = calling_model()
+    if model is None:
         raise ValueError(
             "The metric does not know its model: call `metric.bind(model)`, or "
             "put it into `model.compile(metrics=[...])`."
