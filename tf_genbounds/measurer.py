@@ -60,6 +60,11 @@ class Measurer:
         check_choice("noise", noise, NOISES)
         check_positive("num_probes", num_probes)
         check_positive("num_draws", num_draws)
+        if quantities is not None and not len(quantities):
+            raise ValueError(
+                "`quantities` must name at least one, or be None for all. "
+                f"Received: quantities={quantities}"
+            )
         for quantity in quantities or ():
             check_choice("quantity", quantity, QUANTITIES)
         self.model = model
@@ -97,6 +102,21 @@ class Measurer:
         }
         weights = self._weight_norms(variables, values, self.initial)
         return self._result(weights, per_sample)
+
+    def check(self, data, *, num_samples=None, batch_size=128):
+        """Prepares, and refuses data of which any sample does not fit."""
+        limits = {"num_samples": num_samples, "batch_size": batch_size}
+        self.prepare(data, **limits)
+        if not self._of_data:
+            return
+        for batch in batches(data, **limits):
+            if "margins" in self._wanted:
+                self._labels(batch)
+
+    def _labels(self, batch):
+        """Returns the class of each sample of a batch, without padding."""
+        _, num_classes = self._network.output_shapes[self._network.output]
+        return class_indices(batch.y[: batch.count], num_classes, batch.start)
 
     def prepare(self, data, *, num_samples=None, batch_size=128):
         """Reads the network off the first batch; runs nothing."""
@@ -176,9 +196,8 @@ class Measurer:
         if norms is not None:
             found["input_norm"] = norms[: batch.count]
         if "margins" in self._wanted:
-            labels = batch.y[: batch.count]
-            labels = class_indices(labels, logits.shape[1], batch.start)
             outputs = ops.convert_to_numpy(outputs)[: batch.count]
+            labels = self._labels(batch)
             found["margins"] = self._margins(logits, outputs, labels)
             found["probable"] = _look_like_probabilities(logits)
         if self._jacobians is not None:
