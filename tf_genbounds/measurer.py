@@ -116,7 +116,8 @@ class Measurer:
     def _labels(self, batch):
         """Returns the class of each sample of a batch, without padding."""
         _, num_classes = self._network.output_shapes[self._network.output]
-        return class_indices(batch.y[: batch.count], num_classes, batch.start)
+        labels = self._network.labels_of(batch.y)[: batch.count]
+        return class_indices(labels, num_classes, batch.start)
 
     def prepare(self, data, *, num_samples=None, batch_size=128):
         """Reads the network off the first batch; runs nothing."""

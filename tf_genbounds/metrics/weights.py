@@ -13,6 +13,7 @@ from tf_genbounds.functional.spectral import stable_rank
 from tf_genbounds.functional.spectral import start_vectors
 from tf_genbounds.metrics.layer_metric import LayerMetric
 from tf_genbounds.network import Network
+from tf_genbounds.network import has_open_size
 
 
 class WeightMetric(LayerMetric):
@@ -44,10 +45,13 @@ class WeightMetric(LayerMetric):
             model: A built Keras model.
 
         Raises:
-            ValueError: If the model is not built, or has no such layer.
+            ValueError: If the model is not built, has no such layer, or leaves open
+                the size of which the operator is meant.
         """
         maps = Network.of(model).choose()
         self._maps = {name: maps[name] for name in self.choose(maps)}
+        if self.matrix == "operator" and has_open_size(model):
+            _refuse_open_sizes(self._maps)
         self._values, self._vectors = {}, {}
         self._count = self._state("count", 0, "int32")
         for name, linear in self._maps.items():
@@ -242,6 +246,17 @@ class FrobeniusNorm(WeightMetric):
 
     def value(self, operator, estimate):
         return frobenius_norm(operator, self.matrix)
+
+
+def _refuse_open_sizes(maps):
+    for name, linear in maps.items():
+        if len(linear.input_shape) > 1:
+            raise ValueError(
+                f"The operator of layer {name!r} is of one size of its input, which "
+                'the model leaves open: measure the kernel, `matrix="kernel"`, or '
+                "put the metric into `GeneralizationMonitor`, whose data has a size. "
+                'Received: matrix="operator"'
+            )
 
 
 def _calling_model():
