@@ -252,6 +252,12 @@ def has_open_size(model):
     )
 
 
+def sizes_may_vary(model):
+    """Whether another batch may have inputs of another size."""
+    inputs = getattr(model, "inputs", None)
+    return not inputs or any(None in t.shape[1:] for t in inputs)
+
+
 def _built_inputs(model):
     """Returns the inputs with which a model was built, `None` for open sizes."""
 
