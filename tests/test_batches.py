@@ -105,7 +105,8 @@ def test_refuses_bad_values(data, message):
     [
         (iter([X]), "must be arrays"),
         ("digits", "must be arrays"),
-        (np.array(["a", "b"]), "must be numbers"),
+        (np.array([1, "a"], dtype=object), "must be numbers"),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), "must be numbers"),
     ],
 )
 def test_refuses_bad_types(data, message):

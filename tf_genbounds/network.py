@@ -122,14 +122,14 @@ class Network:
         """
         if not isinstance(y, (dict, list, tuple)):
             return y
+        names = self.output_names or list(range(len(self.output_shapes)))
         parts = y
         if not isinstance(y, dict):
-            names = self.output_names or range(len(self.output_shapes))
-            parts = dict(zip(names, y, strict=True)) if len(names) == len(y) else {}
-        name = (self.output_names or range(len(self.output_shapes)))[self.output]
+            parts = dict(zip(names, y, strict=True)) if len(y) == len(names) else {}
+        name = names[self.output]
         if name in parts:
             return parts[name]
-        if len(parts) == len(self.output_shapes) == 1:
+        if len(parts) == len(names) == 1:
             return next(iter(parts.values()))
         raise ValueError(
             f"There must be labels for the output {name!r} that is measured. "

@@ -95,12 +95,6 @@ _NODES = {
     "identity": {"Cast", "Identity"},
     "probabilities": {"LogSoftmax", "LogSigmoid", "Sigmoid", "Softmax"},
 }
-PROBABILITIES = (
-    keras.activations.softmax,
-    keras.activations.sigmoid,
-    keras.activations.log_softmax,
-    keras.activations.log_sigmoid,
-)
 # What may end a network whose logits decide. Not a hard sigmoid: it makes equal
 # what differed, so that what the logits decide the output may not.
 _ENDS = set(logits.PROBABILITIES) - {"hard_sigmoid"}
