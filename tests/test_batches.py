@@ -105,7 +105,8 @@ def test_refuses_bad_values(data, message):
     [
         (iter([X]), "must be arrays"),
         ("digits", "must be arrays"),
-        (np.array(["a", "b"]), "must be numbers"),
+        (np.array([1, "a"], dtype=object), "must be numbers"),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), "must be numbers"),
     ],
 )
 def test_refuses_bad_types(data, message):
@@ -144,7 +145,7 @@ def test_labels_of_a_single_logit():
         ([0, 3], 3, r"lie in \[0, 3\). Received: y=3 at sample 41"),
         ([0, -1], 3, "y=-1 at sample 41"),
         ([0, 2], 1, r"lie in \[0, 2\)"),
-        ([0.0, 1.0], 3, "must be integers.*y.dtype=float64"),
+        ([0.0, 0.5], 3, "must be integers.*y=.*0.5.* of dtype float64 at sample 41"),
         ([[0.5, 0.5, 0.0]], 3, "one-hot"),
         ([[1.0, 1.0, 0.0]], 3, "one-hot"),
         ([[0, 1]], 3, r"y.shape=\(1, 2\)"),

@@ -312,6 +312,7 @@ def test_under_a_strategy(strategy):
     [
         ({"metrics": ["layer_cusion"]}, ValueError, "Did you mean 'layer_cushion'"),
         ({"metrics": [keras.metrics.Mean()]}, TypeError, "must be names or"),
+        ({"metrics": []}, ValueError, "at least one.*Received: metrics="),
         ({"frequency": "batch"}, ValueError, '"epoch" or a number of steps'),
         ({"frequency": 0}, ValueError, "`frequency` must be positive"),
     ],
@@ -335,3 +336,101 @@ def test_refuses_bad_data_before_the_first_step(data, message):
 
     with pytest.raises(ValueError, match=message):
         fitted([gb.callbacks.GeneralizationMonitor(data), Spy()])
+
+
+@pytest.mark.parametrize(
+    "steps, executed, frequency, expected",
+    [
+        (12, 4, 6, [7, 11, 7, 11]),  # Steps 6 and 12 of 12, twice.
+        (5, 2, 3, [3, 1, 3]),  # Step 3; 6, the first of its epoch; 9 of 10.
+        (4, 1, 3, [2, 1]),
+    ],
+)
+def test_steps_are_counted_however_many_are_executed_at_once(
+    steps, executed, frequency, expected
+):
+    seen = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if "margin" in logs:
+                seen.append(batch)
+
+    model = models.dense()
+    x, y = models.data(model, samples=2 * steps)
+    model.compile(
+        "sgd",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        steps_per_execution=executed,
+    )
+    monitor = gb.callbacks.GeneralizationMonitor(
+        probe(), metrics=["margin"], frequency=frequency
+    )
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[monitor, Spy()])
+    assert seen == expected
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (np.full(15, 3), r"lie in \[0, 3\)"),
+        (np.where(np.arange(15) < 14, 1, -1), "y=-1 at sample 14"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_before_the_first_step(labels, message):
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise AssertionError("training has begun")
+
+    monitor = gb.callbacks.GeneralizationMonitor(
+        (probe()[0], labels), metrics=["margin"], batch_size=4
+    )
+    with pytest.raises(ValueError, match=message):
+        fitted([monitor, Spy()])
+
+
+def test_float_labels_of_one_unit_are_taken_as_keras_takes_them():
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
+    x = probe()[0]
+    y = np.arange(15) % 2
+    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    monitor = gb.callbacks.GeneralizationMonitor(
+        (x, y.astype("float32")), metrics=[gb.metrics.Margin(percentile=0)]
+    )
+    history = model.fit(x, y.astype("float32"), verbose=0, callbacks=[monitor]).history
+    expected = np.min((2 * y - 1) * np.asarray(model(x))[:, 0])
+    assert history["margin"] == pytest.approx([expected], rel=1e-5)
+
+
+def test_without_logs_it_measures_all_the_same():
+    monitor = gb.callbacks.GeneralizationMonitor(probe(), metrics=["margin"])
+    fitted([monitor], epochs=1)
+    monitor.measurements = None
+    monitor.on_epoch_end(0)
+    assert len(monitor.measurements.margins) == 15
+
+
+def test_a_recorder_that_is_too_early_is_warned_of(tmp_path):
+    monitor = gb.callbacks.GeneralizationMonitor(probe(), metrics=["margin"])
+    early = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.warns(UserWarning, match="CSVLogger will record nothing of"):
+        fitted([early, monitor], epochs=1)
+
+
+def test_a_threshold_decides_as_in_measure():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(1, "sigmoid"),
+            keras.layers.Reshape((1,)),
+            keras.layers.Lambda(lambda p: p * 0.5),
+        ]
+    )
+    x, y = probe()[0], np.arange(15) % 2
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    monitor = gb.callbacks.GeneralizationMonitor(
+        (x, y), metrics=[gb.metrics.Margin(percentile=0)], threshold=0.2
+    )
+    history = model.fit(x, y, verbose=0, callbacks=[monitor]).history
+    expected = np.min((2 * y - 1) * (np.asarray(model(x))[:, 0] - 0.2))
+    assert history["margin"] == pytest.approx([expected], rel=1e-5)

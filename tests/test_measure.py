@@ -380,3 +380,62 @@ def test_progress_only_when_asked(capsys):
     assert capsys.readouterr().out == ""
     measure(model, models.data(model), quantities=["margins"], verbose=1)
     assert "1/1" in capsys.readouterr().out
+
+
+class Sizes(keras.utils.PyDataset):
+    """Batches of images, each batch of another size."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+
+    @property
+    def num_batches(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        shape = (4, *self.sizes[index], 1)
+        x = np.random.default_rng(shape).normal(size=shape)
+        return x.astype("float32"), np.arange(4) % 3
+
+
+def any_size():
+    stack = [layers.Conv2D(2, 3, use_bias=False, name="conv")]
+    stack += [layers.GlobalAveragePooling2D(), layers.Dense(3, name="dense")]
+    return models.randomize(keras.Sequential([keras.Input((None, None, 1)), *stack]))
+
+
+@pytest.mark.parametrize("sizes", [[(7, 5), (4, 6)], [(4, 6), (7, 5)]])
+@pytest.mark.parametrize("quantities", [OF_WEIGHTS, CHEAP], ids=["weights", "all"])
+def test_operators_are_of_the_largest_size_whichever_comes_first(sizes, quantities):
+    model = any_size()
+    found = measure(model, Sizes(sizes), quantities=quantities, verbose=0)
+    conv = found.layers["conv"]
+    assert conv.input_shape == (7, 6, 1)
+    matrix = linear_part(model.layers[0], (7, 6, 1))
+    assert conv.spectral_norm == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-3)
+    assert conv.operator_frobenius_norm == pytest.approx(
+        np.linalg.norm(matrix), rel=1e-5
+    )
+    if quantities is CHEAP:
+        kernel = np.asarray(model.layers[0].kernel)
+        least = min(
+            np.min(norms(model.layers[0](x)) / norms(x) / np.linalg.norm(kernel))
+            for x, _ in map(Sizes(sizes).__getitem__, range(2))
+        )
+        assert conv.layer_cushion == pytest.approx(least, rel=1e-5)
+        assert len(found.margins) == 8
+
+
+def test_between_layers_only_one_size_is_measured():
+    with pytest.raises(ValueError, match="inputs of one size.*4, 7, 5, 1.*4, 4, 6, 1"):
+        measure(any_size(), Sizes([(7, 5), (4, 6)]), verbose=0)
+
+
+def test_a_fixed_batch_size_is_asked_for():
+    model = keras.Sequential([keras.Input(batch_shape=(4, 6)), layers.Dense(3)])
+    x, _ = models.data(models.dense())
+    with pytest.raises(ValueError, match=r"pass `batch_size=4`. Received.*\(20, 6\)"):
+        measure(model, x, verbose=0)
+    found = measure(model, x, batch_size=4, quantities=["layer_cushion"], verbose=0)
+    assert found.num_samples == 20

@@ -294,9 +294,6 @@ def test_refuses_what_is_no_built_model():
         Network.of(layers.Dense(3))
     with pytest.raises(ValueError, match="must be built"):
         Network.of(models.Subclassed())
-    model = keras.Sequential([keras.Input((None, 3)), layers.Conv1D(2, 3)])
-    with pytest.raises(ValueError, match="no fixed shape"):
-        Network.of(model)
 
 
 def test_refuses_a_model_without_linear_layers():

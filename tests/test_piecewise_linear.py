@@ -4,6 +4,7 @@ import keras
 import pytest
 from keras import layers
 
+from tf_genbounds import backend
 from tf_genbounds.gates import Gate
 from tf_genbounds.piecewise_linear import graph, kind, slopes
 
@@ -130,3 +131,38 @@ def test_graph():
 
     with pytest.raises(TypeError, match="Received: a subclassed model, Subclassed"):
         graph(Subclassed())
+
+
+def modules():
+    """Where the backend's users take their activations from."""
+    own = backend.tf.nn if backend.name == "tensorflow" else backend.jax.nn
+    return [keras.activations, keras.ops, own]
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("relu", {}),
+        ("relu6", {"max_value": 6.0}),
+        ("sigmoid", None),
+        ("softmax", None),
+    ],
+)
+def test_a_function_is_what_its_name_is(name, expected):
+    what = "probabilities" if expected is None else "activation"
+    for module in modules():
+        function = getattr(module, name)
+        assert slopes(function) == expected
+        assert kind(layers.Activation(function)) == (what, None)
+
+
+def test_leaky_relu_has_the_slope_of_its_module():
+    jax = pytest.importorskip("jax")
+    assert slopes(keras.ops.leaky_relu) == {"negative_slope": 0.2}
+    assert slopes(jax.nn.leaky_relu) == {"negative_slope": 0.01}
+    if backend.name == "tensorflow":
+        assert slopes(backend.tf.nn.leaky_relu) == {"negative_slope": 0.2}
+
+
+def test_a_hard_sigmoid_is_no_end_since_it_makes_logits_equal():
+    assert kind(layers.Activation("hard_sigmoid"))[1].startswith("has the activation")

@@ -191,6 +191,13 @@ def full_precision():
             yield
 
 
+def is_traced(x):
+    """Whether a tensor has no values yet: a function is being compiled."""
+    if name == "tensorflow":
+        return not tf.executing_eagerly()
+    return isinstance(x, jax.core.Tracer)
+
+
 def scope(model):
     """The scope in which variables go where those of `model` are."""
     if name == "tensorflow":

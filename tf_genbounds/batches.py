@@ -6,7 +6,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from tf_genbounds import backend
 from tf_genbounds.checks import check_positive
+from tf_genbounds.forms import are_strings
+from tf_genbounds.forms import elements
+from tf_genbounds.forms import in_batches
+from tf_genbounds.forms import is_dataset
+from tf_genbounds.forms import length
+from tf_genbounds.forms import split
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,7 +23,7 @@ class Batch:
     Attributes:
         x: Nest of arrays whose first axis has the fixed batch size; rows
             past `count` repeat the first row.
-        y: Array of labels, padded alike, or `None`.
+        y: Nest of arrays of labels, padded alike, or `None`.
         start: Index of the first sample.
         count: Number of samples that are not padding.
     """
@@ -34,8 +41,8 @@ def rows(batch, start, count):
     """Returns `count` rows of a batch as a `Batch`, padded at its end."""
     part = slice(start, start + count)
     return Batch(
-        x=keras.tree.map_structure(lambda a: _pad(a[part], count), batch.x),
-        y=None if batch.y is None else _pad(batch.y[part], count),
+        x=_pad(_take(batch.x, part), count),
+        y=_pad(_take(batch.y, part), count),
         start=batch.start + start,
         count=min(count, batch.count - start),
     )
@@ -50,7 +57,8 @@ def batches(data, *, batch_size=128, num_samples=None):
         data: A pair of arrays `(x, y)`, an array (or dict, or list of arrays
             for a model with several inputs) `x` alone, a `tf.data.Dataset` or
             `keras.utils.PyDataset` of batches `x`, `(x, y)` or
-            `(x, y, sample_weight)`.
+            `(x, y, sample_weight)`. Labels of a model with several outputs may
+            be a dict or a list of arrays.
         batch_size: Integer, used for arrays; a dataset has its own.
         num_samples: Integer, stop after so many samples, or `None` for all.
 
@@ -58,7 +66,8 @@ def batches(data, *, batch_size=128, num_samples=None):
         `Batch`.
 
     Raises:
-        TypeError: If `data` is of another kind.
+        TypeError: If `data` is of another kind, or `x` no numbers; strings are
+            taken on TensorFlow.
         ValueError: If the data is empty, has no end, contains NaN or
             infinities, or its parts differ in length.
     """
@@ -67,17 +76,17 @@ def batches(data, *, batch_size=128, num_samples=None):
         check_positive("num_samples", num_samples)
     start, size = 0, None
     for x, y in _pairs(data, batch_size, num_samples):
-        length = _length(x, y)
+        count = length(x, y, data)
         offset = 0
-        while offset < length and start != num_samples:
-            size = size or length
-            stop = min(offset + size, length)
+        while offset < count and start != num_samples:
+            size = size or count
+            stop = min(offset + size, count)
             if num_samples is not None:
                 stop = min(stop, offset + num_samples - start)
             part = slice(offset, stop)
             batch = Batch(
-                x=keras.tree.map_structure(lambda a: _pad(a[part], size), x),
-                y=None if y is None else _pad(y[part], size),
+                x=_pad(_take(x, part), size),
+                y=_pad(_take(y, part), size),
                 start=start,
                 count=stop - offset,
             )
@@ -97,33 +106,31 @@ def has_labels(data):
 
 def spread(data, num_samples):
     """Returns samples from all over arrays; a dataset as it is, from its start."""
-    if _is_dataset(data) or isinstance(data, keras.utils.PyDataset):
+    if in_batches(data):
         return data
-    x, y = _split(data)
-    x = keras.tree.map_structure(_array, x)
-    count = _length(x, y)
+    x, y = split(data)
+    count = length(x, y)
     index = np.linspace(0, count - 1, min(count, num_samples)).astype("int64")
-    parts = keras.tree.map_structure(lambda a: a[index], x)
-    return parts if y is None else (parts, _array(y)[index])
+    return _take(x, index) if y is None else (_take(x, index), _take(y, index))
 
 
 def num_batches(data, *, batch_size=128, num_samples=None):
     """Returns how many batches `batches` will yield, or None if unknown."""
-    if not _is_dataset(data) and not isinstance(data, keras.utils.PyDataset):
-        x, _ = _split(data)
-        count = len(keras.tree.flatten(x)[0])
+    if not in_batches(data):
+        x, _ = split(data)
+        count = length(x, None)
         return -(-min(count, num_samples or count) // batch_size)
     if num_samples is not None:
         return None
-    return data.num_batches if not _is_dataset(data) else _cardinality(data)
+    return _cardinality(data) if is_dataset(data) else data.num_batches
 
 
 def class_indices(labels, num_classes, start=0):
     """Checks labels and turns them into class indices.
 
     Args:
-        labels: Integer array of shape `(samples,)` or `(samples, 1)`, or a
-            one-hot array of shape `(samples, classes)`.
+        labels: Array of whole numbers, of shape `(samples,)` or `(samples, 1)`,
+            or a one-hot array of shape `(samples, classes)`.
         num_classes: Number of logits; 1 means the classes 0 and 1.
         start: Index of the first sample, for the message.
 
@@ -131,7 +138,7 @@ def class_indices(labels, num_classes, start=0):
         Int32 array of shape `(samples,)`.
 
     Raises:
-        ValueError: If a label is no integer, out of range or not one-hot.
+        ValueError: If a label is no whole number, out of range or not one-hot.
     """
     labels = np.asarray(labels)
     classes = max(num_classes, 2)
@@ -147,89 +154,78 @@ def class_indices(labels, num_classes, start=0):
                 f"{start + wrong.argmax()}"
             )
         return hot.astype("int32")
-    if labels.ndim != 1:
-        raise ValueError(
-            "Labels must have shape (samples,), or be one-hot with "
-            f"{num_classes} columns. Received: y.shape={labels.shape}"
-        )
+    refuse_label_shape(labels.shape, num_classes)
     if labels.dtype.kind not in "iub":
-        raise ValueError(
-            "Labels must be integers (class indices) or one-hot; to measure "
-            "without labels pass `x` alone. "
-            f"Received: y.dtype={labels.dtype}"
-        )
+        labels = _whole(labels, start)
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         raise ValueError(
-            f"Labels must lie in [0, {classes}). Received: "
+            f"Labels must lie in [0, {classes}){_advice(labels, classes)}. Received: "
             f"y={labels[wrong.argmax()]} at sample {start + wrong.argmax()}"
         )
     return labels.astype("int32")
 
 
+def refuse_label_shape(shape, num_classes):
+    """Refuses the shape of labels that are not one number for each sample."""
+    if len(shape) != 1:
+        raise ValueError(
+            "Labels must have shape (samples,), or be one-hot with "
+            f"{num_classes} columns. Received: y.shape={tuple(shape)}"
+        )
+
+
+def _whole(labels, start):
+    """Turns float labels such as 2.0, which Keras takes too, into integers."""
+    wrong = np.ones(len(labels), bool)
+    if labels.dtype.kind == "f":
+        wrong = ~(np.isfinite(labels) & (labels == np.floor(labels)))
+    if wrong.any():
+        raise ValueError(
+            "Labels must be integers (class indices) or one-hot; to measure "
+            "without labels pass `x` alone. "
+            f"Received: y={labels[wrong.argmax()]!r} of dtype {labels.dtype} at "
+            f"sample {start + wrong.argmax()}"
+        )
+    return labels.astype("int64")
+
+
+def _advice(labels, classes):
+    """What to do with labels that another convention numbers."""
+    if classes == 2 and set(np.unique(labels)) <= {-1, 1}:
+        return ": turn -1 and 1 into 0 and 1 by `(y + 1) // 2`"
+    if labels.min() >= 1 and labels.max() == classes:
+        return ": classes count from 0, so pass `y - 1` if yours count from 1"
+    return ""
+
+
 def _pairs(data, batch_size, num_samples):
-    """Yields `(x, y)` for each batch of the data, as NumPy arrays."""
-    if _is_dataset(data):
-        if num_samples is None and _cardinality(data) is None:
-            raise ValueError(
-                "The dataset is infinite or of unknown size. Pass "
-                "`num_samples`, or state the size with `dataset.apply("
-                "tf.data.experimental.assert_cardinality(n))`. "
-                "Received: num_samples=None"
-            )
-        for element in data.as_numpy_iterator():
-            yield _split(element)
-    elif isinstance(data, keras.utils.PyDataset):
-        if data.num_batches is None and num_samples is None:
+    """Yields `(x, y)` for each batch of the data, nests of NumPy arrays."""
+    if in_batches(data):
+        if num_samples is None:
+            _refuse_endless(data)
+        yield from map(split, elements(data))
+        return
+    x, y = split(data)
+    for start in range(0, length(x, y), batch_size):
+        part = slice(start, start + batch_size)
+        yield _take(x, part), _take(y, part)
+
+
+def _refuse_endless(data):
+    if not is_dataset(data):
+        if data.num_batches is None:
             raise ValueError(
                 "The PyDataset is infinite. Pass `num_samples`. "
                 "Received: num_samples=None"
             )
-        index = 0
-        while data.num_batches is None or index < data.num_batches:
-            x, y = _split(data[index])
-            yield keras.tree.map_structure(np.asarray, x), y
-            index += 1
-    else:
-        x, y = _split(data)
-        x = keras.tree.map_structure(_array, x)
-        y = None if y is None else _array(y)
-        for start in range(0, _length(x, y), batch_size):
-            part = slice(start, start + batch_size)
-            yield (
-                keras.tree.map_structure(lambda a: a[part], x),
-                None if y is None else y[part],
-            )
-
-
-def _split(data):
-    """Splits `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
-
-    Sample weights play no part: what is measured is each sample.
-    """
-    if not isinstance(data, tuple):
-        return data, None
-    if not 1 <= len(data) <= 3:
+    elif _cardinality(data) is None:
         raise ValueError(
-            "`data` must be `x` or a pair `(x, y)`. "
-            f"Received: a tuple of length {len(data)}"
+            "The dataset is infinite or of unknown size. Pass "
+            "`num_samples`, or state the size with `dataset.apply("
+            "tf.data.experimental.assert_cardinality(n))`. "
+            "Received: num_samples=None"
         )
-    return data[0], data[1] if len(data) > 1 else None
-
-
-def _array(value):
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise TypeError(
-            "`data` must be arrays, a `tf.data.Dataset` or a "
-            "`keras.utils.PyDataset`. "
-            f"Received: {type(value).__module__}.{type(value).__qualname__}"
-        )
-    return np.asarray(value)
-
-
-def _is_dataset(data):
-    # By its face, so that TensorFlow need not be imported to ask.
-    return hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator")
 
 
 def _cardinality(dataset):
@@ -238,26 +234,29 @@ def _cardinality(dataset):
     return count if count >= 0 else None
 
 
-def _length(x, y):
-    parts = [*keras.tree.flatten(x), *([] if y is None else [y])]
-    lengths = {a.shape[0] if np.ndim(a) else None for a in parts}
-    if len(lengths) != 1 or None in lengths:
-        raise ValueError(
-            "All of `x` and `y` must have the same number of samples. "
-            f"Received: shapes {[np.shape(a) for a in parts]}"
-        )
-    return lengths.pop()
+def _take(nest, index):
+    """Takes rows out of each array of a nest, or of `None`."""
+    if nest is None:
+        return None
+    return keras.tree.map_structure(lambda a: a[index], nest)
 
 
-def _pad(array, size):
-    missing = size - len(array)
-    if missing == 0:
-        return array
-    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)])
+def _pad(nest, size):
+    """Repeats the first row of each array until it has `size`."""
+
+    def pad(array):
+        missing = size - len(array)
+        if missing == 0:
+            return array
+        return np.concatenate([array, np.repeat(array[:1], missing, axis=0)])
+
+    return None if nest is None else keras.tree.map_structure(pad, nest)
 
 
 def _check_finite(batch):
     for array in keras.tree.flatten(batch.x):
+        if are_strings(array) and backend.name == "tensorflow":
+            continue
         if array.dtype.kind not in "fiub":
             raise TypeError(
                 f"`x` must be numbers. Received: x.dtype={array.dtype}"

@@ -1,14 +1,24 @@
 """`GeneralizationMonitor`: what `measure` measures, during `fit`."""
 
+import sys
+import warnings
+
 import keras
 
-from tf_genbounds.batches import batches
+from tf_genbounds.batches import has_labels
 from tf_genbounds.checks import check_positive
 from tf_genbounds.measurer import Measurer
 from tf_genbounds.metrics import DistanceFromInitialization
 from tf_genbounds.metrics import get
 
 __all__ = ["GeneralizationMonitor"]
+
+# They write down what is in the logs when it is their turn.
+_RECORDERS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.TensorBoard,
+)
 
 
 class GeneralizationMonitor(keras.callbacks.Callback):
@@ -17,7 +27,8 @@ class GeneralizationMonitor(keras.callbacks.Callback):
     The values are those of `measure` and enter `logs`, under keys such as
     `"layer_cushion/dense_1"`, so that the progress bar, `History`,
     `CSVLogger`, `TensorBoard`, `EarlyStopping` and `ModelCheckpoint` see them.
-    Callbacks run in the order of the list: put this one first.
+    Callbacks run in the order of the list: put this one first. A recorder before
+    it gets none of its values, and a warning says so.
 
     It works with any model, backend and `tf.distribute` strategy. The model is
     measured in inference mode, after the update of the weights.
@@ -29,7 +40,8 @@ class GeneralizationMonitor(keras.callbacks.Callback):
             `LayerCushion()`, `ActivationContraction()` and, if the data has
             labels, `Margin()`.
         frequency: `"epoch"`, or an integer: every so many training steps, and
-            at the end of each epoch.
+            at the end of each epoch. With `steps_per_execution` in `compile` it
+            is at the end of the execution with that step.
         prefix: String before each key, to tell two monitors apart.
         num_samples: Integer, use only the first samples of `data`.
         batch_size: Integer, for arrays. Defaults to `128`.
@@ -37,10 +49,14 @@ class GeneralizationMonitor(keras.callbacks.Callback):
             a path, see `measure`. Defaults to the weights at the beginning of
             the model's first `fit`.
         **options: `num_probes`, `exact`, `noise`, `num_draws`, `layers`,
-            `output`, `bias`, `seed` and `jit_compile`, see `measure`.
+            `output`, `threshold`, `bias`, `seed` and `jit_compile`, see `measure`.
 
     Raises:
-        ValueError: If a metric or the frequency is unknown.
+        ValueError: If a metric or the frequency is unknown or there is no metric;
+            when training begins, if any sample or label does not fit.
+
+    Warns:
+        UserWarning: If `CSVLogger`, `TensorBoard` or `RemoteMonitor` is before it.
 
     Example:
 
@@ -76,8 +92,13 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         self.data = data
         if metrics is None:
             metrics = ["stable_rank", "layer_cushion", "activation_contraction"]
-            metrics += ["margin"] * (next(batches(data, num_samples=1)).y is not None)
+            metrics += ["margin"] * has_labels(data)
         self.metrics = [get(metric) for metric in metrics]
+        if not self.metrics:
+            raise ValueError(
+                "`metrics` must have at least one, or be None for the default. "
+                f"Received: metrics={metrics}"
+            )
         self.frequency = frequency
         self.prefix = prefix
         self.initial_weights = initial_weights
@@ -86,7 +107,8 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         self.measurements = None  # The latest, for whoever wants more.
         self._measurer = None
         self._recorded = None
-        self._steps = 0
+        self._steps = 0  # Done in this `fit`,
+        self._steps_before = 0  # and in its earlier epochs.
 
     def on_train_begin(self, logs=None):
         quantities = set().union(*(m.quantities for m in self.metrics))
@@ -98,8 +120,23 @@ class GeneralizationMonitor(keras.callbacks.Callback):
             **self._options,
         )
         # Data that does not fit is refused before the first epoch, not after.
-        self._measurer.prepare(self.data, **self._limits)
-        self._steps = 0
+        self._measurer.check(self.data, **self._limits)
+        self._steps = self._steps_before = 0
+        self._warn_if_late(sys._getframe(1).f_locals.get("self"))
+
+    def _warn_if_late(self, caller):
+        """Warns if Keras' list of callbacks has a recorder before this one."""
+        before = list(getattr(caller, "callbacks", ()))
+        if self not in before:
+            return
+        before = before[: before.index(self)]
+        names = [type(c).__name__ for c in before if isinstance(c, _RECORDERS)]
+        if names:
+            warnings.warn(
+                f"{names[0]} will record nothing of GeneralizationMonitor, which "
+                "comes after it in the list of callbacks: put the monitor first.",
+                stacklevel=2,
+            )
 
     def _initial_weights(self):
         """Returns what was given, or what the model has in its first `fit`."""
@@ -112,13 +149,27 @@ class GeneralizationMonitor(keras.callbacks.Callback):
             self._recorded = self.model, self.model.get_weights()
         return self._recorded[1]
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._steps_before = self._steps
+
     def on_train_batch_end(self, batch, logs=None):
-        self._steps += 1
-        if self.frequency != "epoch" and self._steps % self.frequency == 0:
-            logs.update(self._measure())
+        # Keras calls once for each execution, with what its last step would be if
+        # the epoch were long enough.
+        of_epoch = (self.params or {}).get("steps") or batch + 1
+        before = self._steps
+        self._steps = self._steps_before + min(batch + 1, of_epoch)
+        if self.frequency == "epoch":
+            return
+        if self._steps // self.frequency > before // self.frequency:
+            self._record(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs.update(self._measure())
+        self._record(logs)
+
+    def _record(self, logs):
+        values = self._measure()
+        if logs is not None:
+            logs.update(values)
 
     def _measure(self):
         self._measurer.model = self.model  # On JAX this fetches the weights.

@@ -6,10 +6,10 @@ import numbers
 import random
 import warnings
 
-import keras
 from keras.src.utils.jax_utils import is_in_jax_tracing_scope
 
-_PROBABILITIES = {"softmax", "sigmoid", "log_softmax", "logsoftmax"}
+from tf_genbounds.calling_model import calling_model
+from tf_genbounds.probabilities import probabilities_behind
 
 
 def check_factor(factor):
@@ -74,15 +74,17 @@ def check_seed(seed):
     return int(seed)
 
 
-def refuse_probabilities(x, owner):
+def refuse_probabilities(x, owner, verb="penalizes"):
     """Raises if `x` can be seen to come from a softmax or a sigmoid.
 
     Keras marks such outputs in TensorFlow, and in JAX outside compiled
-    functions; a symbolic tensor knows the layer that made it.
+    functions; a symbolic tensor and one of a TensorFlow graph know what they
+    were made of, see `probabilities.probabilities_behind`.
 
     Args:
         x: A tensor, or a symbolic `KerasTensor`.
         owner: String, who refuses, for the message.
+        verb: String, what the owner does with logits.
 
     Raises:
         ValueError: If `x` holds probabilities or their logarithms.
@@ -91,12 +93,51 @@ def refuse_probabilities(x, owner):
 
     >>> refuse_probabilities(keras.Input((3,)), "DARC1")
     """
-    source = _source(x)
-    if source.lower() in _PROBABILITIES:
+    _refuse(probabilities_behind(x), owner, verb)
+
+
+def refuse_probable_predictions(y_pred, owner, verb="penalizes"):
+    """The same for predictions that Keras hands to a loss or a metric.
+
+    Where they cannot be seen into, the outputs of the model that is being trained
+    or evaluated are looked at: a Functional or Sequential model shows what they are
+    on every backend. For other models of JAX a warning says once that nothing can
+    be seen.
+
+    Raises:
+        ValueError: If `y_pred` holds probabilities or their logarithms.
+
+    Example:
+
+    >>> refuse_probable_predictions(np.zeros((2, 3)), "DARC1")
+    """
+    refuse_probabilities(y_pred, owner, verb)
+    if hasattr(y_pred, "op"):
+        return
+    outputs = getattr(calling_model(), "outputs", None)
+    if not outputs:
+        warn_if_hidden(y_pred, owner)
+        return
+    # Of several outputs any of the same shape may be meant.
+    names = [probabilities_behind(t) for t in outputs if _may_be(t, y_pred)]
+    if names and all(names):
+        _refuse(names[0], owner, verb)
+
+
+def _may_be(output, y_pred):
+    """Whether predictions have the shape of an output, batch size aside."""
+    return len(output.shape) == len(y_pred.shape) and all(
+        None in sizes or len(set(sizes)) == 1
+        for sizes in zip(output.shape[1:], y_pred.shape[1:], strict=True)
+    )
+
+
+def _refuse(name, owner, verb):
+    if name is not None:
         raise ValueError(
-            f"{owner} penalizes logits: remove the activation of the last "
+            f"{owner} {verb} logits: remove the activation of the last "
             "layer, and train with a loss that has from_logits=True. "
-            f"Received: activation={source}"
+            f"Received: activation={name}"
         )
 
 
@@ -122,23 +163,6 @@ def _warn_hidden(owner):
         "DARCRegularization, in a Functional or Sequential model, can see it.",
         stacklevel=4,
     )
-
-
-def _source(x):
-    """Name of the operation or activation that made `x`, or nothing."""
-    if isinstance(x, keras.KerasTensor):
-        if not hasattr(x, "_keras_history"):
-            return ""
-        operation, _, index = x._keras_history
-        if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
-            return _source(operation.outputs[index])
-        activation = getattr(operation, "activation", None)
-        return getattr(activation, "__name__", type(operation).__name__)
-    # A tensor of a TensorFlow graph names its operation, an eager one of
-    # either backend only carries the mark that Keras leaves on it.
-    if hasattr(x, "op"):
-        return x.op.type
-    return "softmax" if hasattr(x, "_keras_logits") else ""
 
 
 def _is_integer(value):

@@ -9,6 +9,7 @@ from tf_genbounds import backend
 from tf_genbounds.batches import batches
 from tf_genbounds.batches import class_indices
 from tf_genbounds.example_wise import check_example_wise
+from tf_genbounds.forms import are_strings
 from tf_genbounds.network import Network
 from tf_genbounds.network import check_shapes
 
@@ -151,9 +152,8 @@ def count_errors(model, data, *, threshold=None, output=None, batch_size=128):
                 compared = check_example_wise(network, batch)
             outputs = keras.tree.flatten(model.predict_on_batch(batch.x))
             outputs = outputs[network.output][: batch.count]
-            labels = class_indices(
-                batch.y[: batch.count], outputs.shape[1], batch.start
-            )
+            labels = network.labels_of(batch.y)[: batch.count]
+            labels = class_indices(labels, outputs.shape[1], batch.start)
             errors += int(np.sum(~decision.right(outputs, labels)))
             count += batch.count
     return ErrorCount(errors, count, decision, compared)
@@ -161,7 +161,10 @@ def count_errors(model, data, *, threshold=None, output=None, batch_size=128):
 
 def specs(x):
     """Returns the shapes of a batch, as `Network.of` takes them."""
-    return keras.tree.map_structure(
-        lambda a: keras.KerasTensor(a.shape, keras.backend.standardize_dtype(a.dtype)),
-        x,
-    )
+
+    def spec(a):
+        strings = isinstance(a, np.ndarray) and are_strings(a)
+        dtype = "string" if strings else keras.backend.standardize_dtype(a.dtype)
+        return keras.KerasTensor(a.shape, dtype)
+
+    return keras.tree.map_structure(spec, x)

@@ -116,7 +116,10 @@ class Graph:
         self.notes = []
         self._calls = calls
         self._inputs = {id(t) for t in keras.tree.flatten(inputs)}
-        self._batch_size = keras.tree.flatten(inputs)[0].shape[0]
+        parts = keras.tree.flatten(inputs)
+        self._batch_sizes = {parts[0].shape[0]}
+        if any(keras.backend.standardize_dtype(t.dtype) == "string" for t in parts):
+            self._batch_sizes.add(None)  # What text layers return has no fixed size.
         self._names = _names(taps.operations(model))
         # The first call that returned a tensor made it: a dropout that passes
         # its input on, or the nested model around a layer, comes later.
@@ -195,7 +198,7 @@ class Graph:
             if reason is None and not called[operation]:
                 reason = "is not called in inference mode"
             if reason is None and any(
-                c.inputs[0].shape[0] != self._batch_size
+                c.inputs[0].shape[0] not in self._batch_sizes
                 for c in called[operation]
             ):
                 reason = "its input does not keep the batch axis"

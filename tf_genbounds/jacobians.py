@@ -240,12 +240,10 @@ class Jacobians:
 
 
 def tensors(x):
-    """Moves arrays to the device: floats as float32, integers as they are."""
+    """Moves arrays to the device: floats as float32, others as they are."""
+    dtypes = {"f": "float32", "b": "float32"} | dict.fromkeys("SUO", "string")
     return keras.tree.map_structure(
-        lambda a: ops.convert_to_tensor(
-            a, "float32" if a.dtype.kind in "fb" else str(a.dtype)
-        ),
-        x,
+        lambda a: ops.convert_to_tensor(a, dtypes.get(a.dtype.kind, str(a.dtype))), x
     )
 
 

@@ -12,7 +12,7 @@ from tf_genbounds import backend
 from tf_genbounds.darc_checks import check_factor
 from tf_genbounds.darc_checks import check_num_draws
 from tf_genbounds.darc_checks import check_seed
-from tf_genbounds.darc_checks import refuse_probabilities
+from tf_genbounds.darc_checks import refuse_probable_predictions
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
@@ -40,7 +40,7 @@ class _PenalizedLoss(keras.losses.Loss):
         if self.factor == 0:
             return value
         if not self.allow_probabilities:
-            refuse_probabilities(y_pred, type(self).__name__)
+            refuse_probable_predictions(y_pred, type(self).__name__)
         mask = get_keras_mask(y_pred)  # The base loss reads the same one.
         penalty = self.factor * self._penalty(y_pred, mask)
         if self.reduction == "sum":
@@ -98,8 +98,10 @@ class DARC1(_PenalizedLoss):
     Raises:
         ValueError: If `factor` is negative or not finite, if `loss` was told
             `from_logits=False`, or, when called, if the predictions can be
-            seen to come from a softmax or sigmoid. Inside a compiled function
-            of JAX nothing can be seen.
+            seen to come from a softmax or sigmoid, also through reshapes, casts
+            and averages. In training on JAX this needs a Functional or
+            Sequential model; for others a warning says once that nothing can
+            be seen.
 
     Example:
 

@@ -12,13 +12,14 @@ from tf_genbounds import backend, weight_norms
 from tf_genbounds.batches import batches, class_indices, num_batches
 from tf_genbounds.checks import check_choice, check_positive
 from tf_genbounds.decision import decision_of, specs
+from tf_genbounds.forms import in_batches
 from tf_genbounds.functional.margins import margins
 from tf_genbounds.functional.noise_stability import sample_norm
 from tf_genbounds.initial_weights import initial_values
 from tf_genbounds.jacobians import Jacobians, tensors
 from tf_genbounds.layer_measurements import LayerMeasurements, PairMeasurements
 from tf_genbounds.measurements import Measurements
-from tf_genbounds.network import Network, check_built, check_shapes
+from tf_genbounds.network import Network, check_built, check_shapes, sizes_may_vary
 from tf_genbounds.notes import notes_of_biases, notes_of_layers, notes_of_probes
 from tf_genbounds.pairs import pair_notes
 from tf_genbounds.sample_quantities import OF_SAMPLES, sample_quantities
@@ -61,6 +62,11 @@ class Measurer:
         check_choice("noise", noise, NOISES)
         check_positive("num_probes", num_probes)
         check_positive("num_draws", num_draws)
+        if quantities is not None and not len(quantities):
+            raise ValueError(
+                "`quantities` must name at least one, or be None for all. "
+                f"Received: quantities={quantities}"
+            )
         for quantity in quantities or ():
             check_choice("quantity", quantity, QUANTITIES)
         self.model = model
@@ -85,13 +91,18 @@ class Measurer:
             self.prepare(data, **limits)
         variables = self.model.variables
         values = backend.values(variables)
-        parts = []
+        parts, shapes = [], None
+        one_size = not in_batches(data) or not sizes_may_vary(self.model)
         with _progress(verbose, num_batches(data, **limits)) as progress:
             for batch in batches(data, **limits):
-                if not self._of_data:
+                shapes = self._largest_shapes(batch, shapes)
+                if self._of_data:
+                    advance = progress(1 + self._num_steps(len(batch)))
+                    parts.append(self._measure_batch(values, batch, advance))
+                elif one_size:
                     break
-                advance = progress(1 + self._num_steps(len(batch)))
-                parts.append(self._measure_batch(values, batch, advance))
+        if shapes != self._shapes:
+            self._resize(shapes)
         per_sample = {
             key: np.concatenate([part[key] for part in parts])
             for key in (parts[0] if parts else ())
@@ -99,12 +110,62 @@ class Measurer:
         weights = self._weight_norms(variables, values, self.initial)
         return self._result(weights, per_sample)
 
+    def check(self, data, *, num_samples=None, batch_size=128):
+        """Prepares, and refuses data of which any sample does not fit."""
+        limits = {"num_samples": num_samples, "batch_size": batch_size}
+        self.prepare(data, **limits)
+        if not self._of_data:
+            return
+        for batch in batches(data, **limits):
+            if "margins" in self._wanted:
+                self._labels(batch)
+
+    def _largest_shapes(self, batch, shapes):
+        """Returns the largest shape so far of each input."""
+        new = [a.shape for a in keras.tree.flatten(batch.x)]
+        if self._pairs and new != self._shapes:
+            raise ValueError(
+                "Between layers only inputs of one size can be measured: measure "
+                "each size by itself, or leave these quantities out of "
+                f"`quantities`. Received: inputs of shape {self._shapes} and {new}"
+            )
+        if shapes is None:
+            return new
+        return [tuple(map(max, a, b)) for a, b in zip(shapes, new, strict=True)]
+
+    def _resize(self, shapes):
+        """Makes the operators those of inputs of these shapes.
+
+        Kernels are the same for every size. Operators are not, and of which size
+        they are must not depend on which batch comes first.
+        """
+        inputs = [
+            keras.KerasTensor(shape, t.dtype)
+            for shape, t in zip(
+                shapes, keras.tree.flatten(self._network.inputs), strict=True
+            )
+        ]
+        inputs = keras.tree.pack_sequence_as(self._network.inputs, inputs)
+        maps = Network.of(self.model, inputs, self._output).maps
+        self._maps = {name: maps[name] for name in self._maps}
+        self._weight_norms = weight_norms.WeightNorms(
+            self._maps, self._wanted, self._seed
+        )
+        self._shapes = shapes
+
+    def _labels(self, batch):
+        """Returns the class of each sample of a batch, without padding."""
+        _, num_classes = self._network.output_shapes[self._network.output]
+        labels = self._network.labels_of(batch.y)[: batch.count]
+        return class_indices(labels, num_classes, batch.start)
+
     def prepare(self, data, *, num_samples=None, batch_size=128):
         """Reads the network off the first batch; runs nothing."""
         batch = next(
             batches(data, num_samples=num_samples, batch_size=batch_size)
         )
         check_shapes(self.model, batch.x)
+        self._shapes = [a.shape for a in keras.tree.flatten(batch.x)]
         network = Network.of(
             self.model,
             specs(tensors(batch.x)),
@@ -167,19 +228,22 @@ class Measurer:
         """Returns the per-sample quantities of a batch, without padding."""
         logits, outputs, found = self._sample_step(values, tensors(batch.x))
         advance()
-        found = {
-            key: ops.convert_to_numpy(value)[: batch.count]
-            for key, value in found.items()
-        }
+        found = {key: ops.convert_to_numpy(value) for key, value in found.items()}
+        if any(len(value) != len(batch) for value in found.values()):
+            # Seen here only where the graph does not know the batch size.
+            raise ValueError(
+                "Each layer must have a row for each sample. "
+                f"Received: model={self.model.name!r}"
+            )
+        found = {key: value[: batch.count] for key, value in found.items()}
         logits = ops.convert_to_numpy(logits)[: batch.count]
         found["output_norm"] = ops.convert_to_numpy(sample_norm(logits))
         norms = _input_norms(batch.x)
         if norms is not None:
             found["input_norm"] = norms[: batch.count]
         if "margins" in self._wanted:
-            labels = batch.y[: batch.count]
-            labels = class_indices(labels, logits.shape[1], batch.start)
             outputs = ops.convert_to_numpy(outputs)[: batch.count]
+            labels = self._labels(batch)
             found["margins"] = self._margins(logits, outputs, labels)
             found["probable"] = _look_like_probabilities(logits)
         if self._jacobians is not None:

@@ -103,7 +103,7 @@ class MonitoredModel(keras.Model):
             if isinstance(metric, WeightMetric):
                 metric.update_state()
             elif isinstance(metric, Margin):
-                metric.update_state(y, logits)
+                metric.count(network.labels_of(y), logits)
             else:
                 metric.update_state(
                     {

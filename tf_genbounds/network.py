@@ -9,6 +9,7 @@ import keras
 from tf_genbounds import backend, taps
 from tf_genbounds.graph import Graph
 from tf_genbounds.checks import check_choice
+from tf_genbounds.forms import are_strings
 from tf_genbounds.pairs import find_pairs
 
 
@@ -24,6 +25,7 @@ class Network:
         mixing: Names of operations that work along the batch axis.
         output_shapes: Shapes of the output tensors.
         output: Which of the flat outputs is measured, or `None`: not chosen.
+        output_names: Their names, as far as the model says them.
         inputs: Nest of `keras.KerasTensor`, the shapes of a batch.
         normalizations: Keys of the calls that normalize each example.
         unsupported: Reason by name, for what is not a linear map here.
@@ -37,6 +39,7 @@ class Network:
     mixing: tuple
     output_shapes: list
     output: int | None
+    output_names: list
     inputs: Any
     normalizations: tuple
     unsupported: dict
@@ -49,7 +52,8 @@ class Network:
         Args:
             model: Keras model.
             inputs: Nest of `keras.KerasTensor` with the shapes of a batch.
-                By default the shapes that the model was built with.
+                By default the shapes that the model was built with; where
+                these leave a size open, some size with which the model runs.
             output: Name or index of the output whose logits are meant; may be
                 `None` for a model with one.
 
@@ -58,17 +62,9 @@ class Network:
                 it has no such output.
         """
         check_built(model)
-        if inputs is None:
-            inputs = _built_inputs(model)
-        found = {}
-
-        def watch(values, x):
-            output, calls = taps.run(model, values, x)
-            found.update(output=output, calls=calls, inputs=x)
-
-        values = [keras.KerasTensor(v.shape, v.dtype) for v in model.variables]
-        backend.trace(watch, values, inputs)
-        output = _output_index(model, found["output"], output)
+        inputs, found = _watched(model, inputs)
+        names = _output_names(model, found["output"])
+        output = _output_index(names, found["output"], output)
         graph = Graph(model, **found, index=output or 0)
         return cls(
             model=model,
@@ -78,6 +74,7 @@ class Network:
             mixing=graph.mixing,
             output_shapes=[(None, *t.shape[1:]) for t in graph.outputs],
             output=output,
+            output_names=names,
             inputs=inputs,
             normalizations=graph.normalizations,
             unsupported=graph.unsupported,
@@ -112,6 +109,32 @@ class Network:
         else:
             logits = calls[key].inputs[0]
         return keras.ops.reshape(logits, (-1, *output.shape[1:]))
+
+    def labels_of(self, y):
+        """Returns the labels of the output that is measured.
+
+        Args:
+            y: Array of labels, or a dict by output name or list of such, as `fit`
+                takes them for a model with several outputs.
+
+        Raises:
+            ValueError: If there are none for this output.
+        """
+        if not isinstance(y, (dict, list, tuple)):
+            return y
+        names = self.output_names or list(range(len(self.output_shapes)))
+        parts = y
+        if not isinstance(y, dict):
+            parts = dict(zip(names, y, strict=True)) if len(y) == len(names) else {}
+        name = names[self.output]
+        if name in parts:
+            return parts[name]
+        if len(parts) == len(names) == 1:
+            return next(iter(parts.values()))
+        raise ValueError(
+            f"There must be labels for the output {name!r} that is measured. "
+            f"Received: labels for {list(y) if isinstance(y, dict) else len(y)}"
+        )
 
     def choose(self, names=None):
         """Returns the maps of the given names, or all of them.
@@ -152,17 +175,52 @@ class Network:
             )
 
 
-def _output_index(model, outputs, output):
+def _watched(model, inputs):
+    """Runs a model on shapes; returns these, and what `Graph` is made of."""
+    found = {}
+
+    def watch(values, x):
+        output, calls = taps.run(model, values, x)
+        found.update(output=output, calls=calls, inputs=x)
+
+    values = [keras.KerasTensor(v.shape, v.dtype) for v in model.variables]
+    if inputs is not None:
+        backend.trace(watch, values, inputs)
+        return inputs, found
+    built = _built_inputs(model)
+    sizes = _SIZES if has_open_size(model) else (None,)
+    for size in sizes:
+        inputs = keras.tree.map_structure(
+            lambda t, size=size: keras.KerasTensor(
+                [size if s is None else s for s in t.shape], t.dtype
+            ),
+            built,
+        )
+        try:
+            backend.trace(watch, values, inputs)
+        except Exception as error:
+            failure = error
+        else:
+            return inputs, found
+    raise ValueError(
+        "The model does not run on inputs of the shape that it was built with: "
+        f"measure it on data. Received: model={model.name!r}"
+    ) from failure
+
+
+def _output_names(model, outputs):
+    if isinstance(outputs, dict):
+        return sorted(outputs)  # The order of a flat dict.
+    return list(getattr(model, "output_names", None) or [])
+
+
+def _output_index(names, outputs, output):
     """Returns which of the flat outputs is meant, `None` if it is not said."""
     count = len(keras.tree.flatten(outputs))
     if output is None:
         return 0 if count == 1 else None
-    if isinstance(outputs, dict):
-        names = sorted(outputs)  # The order of a flat dict.
-    else:
-        names = getattr(model, "output_names", None) or []
     if output in names:
-        return list(names).index(output)
+        return names.index(output)
     check_choice("output", output, [*names, *range(count)])
     return output
 
@@ -180,16 +238,32 @@ def check_built(model):
         )
 
 
+# A size to run a model with, shapes alone, where it leaves sizes open: large enough
+# for convolutions without padding, or small enough for embeddings of positions.
+_SIZES = (64, 256, 16, 4)
+
+
+def has_open_size(model):
+    """Whether the inputs of a model may be of any size."""
+    return any(
+        size is None
+        for tensor in keras.tree.flatten(_built_inputs(model))
+        for size in tensor.shape
+    )
+
+
+def sizes_may_vary(model):
+    """Whether another batch may have inputs of another size."""
+    inputs = getattr(model, "inputs", None)
+    return not inputs or any(None in t.shape[1:] for t in inputs)
+
+
 def _built_inputs(model):
-    """Returns the inputs with which a model was built, as a batch of one."""
+    """Returns the inputs with which a model was built, `None` for open sizes."""
 
     def one(shape, dtype):
-        if any(d is None for d in shape[1:]):
-            raise ValueError(
-                "The model's input has no fixed shape: measure it on data. "
-                f"Received: shape={tuple(shape)}"
-            )
-        return keras.KerasTensor((1, *shape[1:]), dtype)
+        # A model with a state has a fixed batch size.
+        return keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype)
 
     if getattr(model, "inputs", None):
         return keras.tree.map_structure(
@@ -202,22 +276,68 @@ def _built_inputs(model):
             "The input shape of the model is not known: measure it on data. "
             f"Received: model={model.name!r}"
         )
-    return one(shape, keras.config.floatx())
+    return _map_shapes(lambda s: one(s, keras.config.floatx()), shape)
+
+
+def _map_shapes(function, nest):
+    """Maps each shape of a nest of shapes."""
+    if isinstance(nest, dict):
+        return {key: _map_shapes(function, shape) for key, shape in nest.items()}
+    if nest and isinstance(nest[0], (dict, list, tuple)):
+        return type(nest)(_map_shapes(function, shape) for shape in nest)
+    return function(tuple(nest))
 
 
 def check_shapes(model, x):
-    """Refuses data that does not fit the inputs of a Functional model."""
-    expected = [t.shape for t in getattr(model, "inputs", None) or ()]
-    shapes = [a.shape for a in keras.tree.flatten(x)]
-    if not expected or (
-        len(shapes) == len(expected)
-        and all(map(_fits, shapes, expected))
-    ):
+    """Refuses data that does not fit the inputs of a Functional model.
+
+    Raises:
+        ValueError: If a shape does not fit.
+        TypeError: If there are strings for an input of numbers.
+    """
+    inputs = getattr(model, "inputs", None) or ()
+    expected = [t.shape for t in inputs]
+    parts = _in_order(model, x)
+    shapes = [a.shape for a in parts]
+    if not expected:
         return
-    raise ValueError(
-        f"`x` must fit the model's inputs of shape {expected}. "
-        f"Received: shape {[(None, *shape[1:]) for shape in shapes]}"
-    )
+    if len(shapes) != len(expected) or not all(map(_fits, shapes, expected)):
+        if all(shape[0] is None for shape in expected):
+            shapes = [(None, *shape[1:]) for shape in shapes]
+        raise ValueError(
+            f"`x` must fit the model's inputs of shape {expected}"
+            f"{_advice(x, [a.shape for a in parts], expected)}. "
+            f"Received: shape {shapes}"
+        )
+    for tensor, part in zip(inputs, parts, strict=True):
+        if are_strings(part) and tensor.dtype != "string":
+            raise TypeError(f"`x` must be numbers. Received: x.dtype={part.dtype}")
+
+
+def _in_order(model, x):
+    """Returns the parts of a nest of inputs as a Functional model orders them."""
+    if isinstance(x, dict) and not isinstance(
+        getattr(model, "_inputs_struct", None), dict
+    ):
+        # Keras finds them by name, and leaves out what has none.
+        names = [t.name for t in getattr(model, "inputs", None) or ()]
+        if names and set(names) <= set(x):
+            return [x[name] for name in names]
+    return keras.tree.flatten(x)
+
+
+def _advice(x, shapes, expected):
+    """What to do with data that is in another form."""
+    if isinstance(x, list) and len(shapes) == 2 and len(expected) == 1:
+        return "; a list is of inputs, so pass inputs and labels as a tuple `(x, y)`"
+    if len(shapes) == len(expected) and all(
+        _fits((None, *shape), e) for shape, e in zip(shapes, expected, strict=True)
+    ):
+        return ", in batches: a dataset needs `dataset.batch(128)`"
+    sizes = {shape[0] for shape in expected} - {None}
+    if sizes:
+        return f"; with arrays pass `batch_size={sizes.pop()}`"
+    return ""
 
 
 def _fits(shape, expected):
@@ -227,6 +347,5 @@ def _fits(shape, expected):
     elif len(shape) == len(expected) + 1 and shape[-1] == 1:
         shape = shape[:-1]
     return len(shape) == len(expected) and all(
-        e is None or e == s
-        for s, e in zip(shape[1:], expected[1:], strict=True)
+        e is None or e == s for s, e in zip(shape, expected, strict=True)
     )

@@ -8,6 +8,9 @@ import keras
 from keras import layers
 
 from tf_genbounds import gates
+from tf_genbounds.functional import logits
+from tf_genbounds.functional.logits import activation_name
+from tf_genbounds.functional.logits import leaky_slope
 from tf_genbounds.functional.operators import LINEAR_LAYERS
 from tf_genbounds.functional.operators import unsupported_reason
 from tf_genbounds.layers import DARC1Regularization
@@ -92,12 +95,9 @@ _NODES = {
     "identity": {"Cast", "Identity"},
     "probabilities": {"LogSoftmax", "LogSigmoid", "Sigmoid", "Softmax"},
 }
-PROBABILITIES = (
-    keras.activations.softmax,
-    keras.activations.sigmoid,
-    keras.activations.log_softmax,
-    keras.activations.log_sigmoid,
-)
+# What may end a network whose logits decide. Not a hard sigmoid: it makes equal
+# what differed, so that what the logits decide the output may not.
+_ENDS = set(logits.PROBABILITIES) - {"hard_sigmoid"}
 
 SUPPORTED = (
     "Dense, EinsumDense and all convolutions, BatchNormalization, ReLU (also "
@@ -133,9 +133,10 @@ def kind(operation):
 
 def activation_kind(function):
     """Names the kind of an activation function, as `kind` does."""
-    if function is keras.activations.linear:
+    known = activation_name(function)
+    if known == "linear":
         return "identity", None
-    if function in PROBABILITIES:
+    if known in _ENDS:
         return "probabilities", None
     if slopes(function) is not None:
         return "activation", None
@@ -151,13 +152,13 @@ def slopes(activation):
 
     `activation` is a function, a layer or an operation.
     """
-    name = type(activation).__name__
-    if activation is keras.activations.relu or name == "Relu":
+    name, known = type(activation).__name__, activation_name(activation)
+    if known == "relu" or name == "Relu":
         return {}
-    if activation is keras.activations.relu6 or name == "Relu6":
+    if known == "relu6" or name == "Relu6":
         return {"max_value": 6.0}
-    if activation is keras.activations.leaky_relu:
-        return {"negative_slope": 0.2}  # The default of its argument.
+    if leaky_slope(activation) is not None:
+        return {"negative_slope": leaky_slope(activation)}
     if name in ("LeakyReLU", "LeakyRelu"):
         return {"negative_slope": float(activation.negative_slope)}
     if name == "ReLU":

@@ -66,3 +66,8 @@ def test_ramp_refuses_a_margin_that_is_not_positive(margin):
 def test_refuses_logits_that_are_no_matrix():
     with pytest.raises(ValueError, match=r"logits.shape=\(2, 3, 4\)"):
         margins(np.zeros((2, 3, 4)), [0, 0])
+
+
+def test_a_label_that_is_no_class_has_no_margin():
+    found = margins([[2.0, 0.0], [1.0, 3.0], [4.0, 1.0]], [-1, 2, 0])
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 3.0])

@@ -139,5 +139,65 @@ def test_margin_refuses_probabilities():
     )
     x, y = models.data(models.dense())
     model.compile("sgd", "mse", metrics=[gb.metrics.Margin()])
-    with pytest.raises(ValueError, match="Received: activation=Softmax"):
+    with pytest.raises(ValueError, match="Received: activation=softmax"):
         model.fit(x, np.eye(3)[y], verbose=0)
+
+
+BAD_LABELS = {
+    "hinge": ([-1, 1, 1, -1], 1),
+    "from one": ([1, 2, 3, 3], 3),
+    "a fraction": ([0.5, 1.0, 0.0, 1.0], 3),
+    "smoothed": (np.full((4, 3), 1 / 3), 3),
+}
+
+
+@pytest.mark.parametrize("labels, classes", BAD_LABELS.values(), ids=BAD_LABELS)
+def test_margin_refuses_labels_that_are_no_classes(labels, classes):
+    logits = np.random.default_rng(0).normal(size=(4, classes)).astype("float32")
+    with pytest.raises(ValueError, match="abels"):
+        gb.metrics.Margin().update_state(np.array(labels), logits)
+
+
+def test_labels_of_a_hinge_loss_are_told_what_to_become():
+    with pytest.raises(ValueError, match=r"turn -1 and 1 into 0 and 1.*\(y \+ 1\) // 2"):
+        gb.metrics.Margin().update_state([-1, 1], np.ones((2, 1)))
+    with pytest.raises(ValueError, match="pass `y - 1` if yours count from 1"):
+        gb.metrics.Margin().update_state([1, 3], np.ones((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:On JAX")
+@pytest.mark.parametrize("labels, classes", BAD_LABELS.values(), ids=BAD_LABELS)
+def test_a_compiled_margin_of_such_labels_is_nan_and_no_number(labels, classes):
+    metric = gb.metrics.Margin()
+    logits = np.random.default_rng(0).normal(size=(4, classes)).astype("float32")
+    state = [v.value for v in metric.variables]
+
+    def run(labels, logits):
+        return metric.stateless_result(
+            metric.stateless_update_state(state, labels, logits)
+        )
+
+    assert np.isnan(float(backend.jit(run)(np.array(labels, "float32"), logits)))
+
+
+@pytest.mark.parametrize("kind", ["hinge", "right"])
+def test_the_end_of_an_epoch_says_which_labels_were_no_classes(kind):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
+    x, _ = models.data(models.dense())
+    model.compile("sgd", "hinge", metrics=[gb.metrics.Margin(percentile=0)])
+    labels = np.where(np.arange(20) % 2, 1, -1)
+    if kind == "hinge":
+        with pytest.raises(ValueError, match=r"\[0, 2\), or one-hot. Received: 10"):
+            model.fit(x, labels, verbose=0)
+    else:
+        model.optimizer.learning_rate = 0.0
+        logged = model.fit(x, (labels + 1) // 2, verbose=0).history["margin"][0]
+        exact = np.min(labels * np.asarray(model(x))[:, 0])
+        assert exact - 0.0101 * abs(exact) - 1e-5 <= logged <= exact
+
+
+def test_float_labels_that_are_whole_are_classes():
+    logits = np.array([[2.0, 0.0, -1.0], [1.0, 3.0, 0.0]])
+    metric = gb.metrics.Margin(percentile=0)
+    metric.update_state(np.array([0.0, 1.0]), logits)
+    assert 1.98 < float(metric.result()) <= 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tf_genbounds as gb
+from tf_genbounds import backend
 
 METRICS = [gb.metrics.StableRank, gb.metrics.SpectralNorm, gb.metrics.FrobeniusNorm]
 
@@ -191,3 +192,112 @@ def test_refuses_bad_layers_and_a_missing_model():
         gb.metrics.StableRank("frist").bind(models.dense())
     with pytest.raises(ValueError, match=r"call `metric.bind\(model\)`"):
         gb.metrics.StableRank().update_state()
+
+
+def any_size():
+    """Kernels of known norms, images of any size."""
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 1)),
+            keras.layers.Conv2D(2, 3, use_bias=False, name="conv"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, use_bias=False, name="dense"),
+        ]
+    )
+    conv = np.random.default_rng(0).normal(size=(3, 3, 1, 2))
+    model.set_weights([conv, np.array([[3.0, 0.0], [0.0, 1.0]])])
+    return model, conv.reshape(9, 2)
+
+
+class Dictionary(keras.Model):
+    """Subclassed, with a dict of inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = keras.layers.Dense(2, use_bias=False, name="a")
+        self.b = keras.layers.Dense(2, use_bias=False, name="b")
+
+    def call(self, x):
+        return self.a(x["z"]) + self.b(x["y"])
+
+
+class Listed(Dictionary):
+    def call(self, x):
+        return self.a(x[0]) + self.b(x[1])
+
+
+def two_inputs(kind):
+    x = {"z": np.ones((8, 3), "float32"), "y": np.ones((8, 2), "float32")}
+    model = Listed() if kind is list else Dictionary()
+    x = list(x.values()) if kind is list else x
+    model(x)
+    return model, x
+
+
+def stateful():
+    model = keras.Sequential(
+        [
+            keras.Input(batch_shape=(4, 5, 3)),
+            keras.layers.LSTM(2, stateful=True),
+            keras.layers.Dense(2, use_bias=False, name="b"),
+        ]
+    )
+    return model, np.ones((8, 5, 3), "float32")
+
+
+def tokens():
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(9, 2),
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(2, use_bias=False, name="b"),
+        ]
+    )
+    return model, np.ones((8, 6), "int32")
+
+
+INPUTS = [lambda: two_inputs(dict), lambda: two_inputs(list), stateful, tokens]
+
+
+@pytest.mark.parametrize("make", INPUTS, ids=["dict", "list", "stateful", "tokens"])
+def test_models_of_any_inputs_are_followed(make):
+    model, x = make()
+    kernel = np.array([[2.0, 0.0], [0.0, 1.0]])  # Stable rank 5 / 4.
+    model.get_layer("b").set_weights([kernel])
+    measured = gb.measure(
+        model, x, quantities=["stable_rank"], batch_size=4, verbose=0
+    )
+    assert measured.layers["b"].stable_rank == pytest.approx(1.25, rel=1e-4)
+    names = ["stable_rank", "layer_cushion"]
+    monitored = gb.MonitoredModel.from_model(model, names)
+    monitored.compile(keras.optimizers.SGD(0.0), "mse")
+    y = np.zeros((8, 2))
+    history = monitored.fit(x, y, batch_size=4, epochs=9, verbose=0).history
+    assert history["stable_rank/b"][-1] == pytest.approx(1.25, rel=1e-3)
+    assert 1 / 5**0.5 <= history["layer_cushion/b"][-1] <= 2 / 5**0.5
+    if backend.name == "tensorflow":
+        model.compile(
+            keras.optimizers.SGD(0.0), "mse", metrics=[gb.metrics.StableRank("b")]
+        )
+        history = model.fit(x, y, batch_size=4, epochs=9, verbose=0).history
+        assert history["stable_rank/b"][-1] == pytest.approx(1.25, rel=1e-3)
+
+
+def test_kernels_need_no_size_and_operators_do():
+    model, conv = any_size()
+    metric = gb.metrics.StableRank()
+    metric.bind(model)
+    for _ in range(60):
+        metric.update_state()
+    result = floats(metric.result())
+    rank = (np.linalg.norm(conv) / np.linalg.norm(conv, 2)) ** 2
+    assert result["stable_rank/conv"] == pytest.approx(rank, rel=1e-3)
+    assert result["stable_rank/dense"] == pytest.approx(10 / 9, rel=1e-3)
+    with pytest.raises(ValueError, match="'conv' is of one size.*leaves open"):
+        gb.metrics.SpectralNorm().bind(model)
+    # A dense layer is the same matrix whatever the images.
+    metric = gb.metrics.SpectralNorm("dense")
+    metric.bind(model)
+    metric.update_state()
+    assert floats(metric.result())["spectral_norm/dense"] <= 3 + 1e-5

@@ -440,3 +440,37 @@ def test_live_metrics_inside_the_step():
     monitored.compile("sgd", "sparse_categorical_crossentropy")
     history = monitored.fit(inputs_of(frozen), labels_of(frozen), verbose=0).history
     assert np.isfinite(history["layer_cushion/first"]).all()
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["of a layer", "its own layer"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_a_function_of_the_backend_is_frozen_as_it_is(name, split, tmp_path):
+    module = backend.tf.nn if backend.name == "tensorflow" else backend.jax.nn
+    function = getattr(module, name)
+    first = [layers.Dense(5, activation=function)] if split else [
+        layers.Dense(5),
+        layers.Activation(function),
+    ]
+    model = models.randomize(
+        keras.Sequential(
+            [
+                keras.Input((4,)),
+                *first,
+                layers.Dense(5, activation="relu"),
+                layers.Dense(3),
+                layers.Activation(module.softmax),
+            ]
+        )
+    )
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    slope = {"relu": 0.0, "leaky_relu": 0.2 if backend.name == "tensorflow" else 0.01}
+    a, a0, b, b0, c, c0 = model.get_weights()
+    hidden = x @ a + a0
+    hidden = np.where(hidden > 0, hidden, slope[name] * hidden)
+    expected = np.exp(np.maximum(hidden @ b + b0, 0) @ c + c0)
+    expected /= expected.sum(axis=1, keepdims=True)
+    frozen = freeze_activation_pattern(model)
+    np.testing.assert_allclose(frozen(x), expected, rtol=1e-4, atol=1e-6)
+    frozen.save(tmp_path / "frozen.keras")
+    loaded = keras.models.load_model(tmp_path / "frozen.keras")
+    np.testing.assert_allclose(loaded(x), expected, rtol=1e-4, atol=1e-6)

@@ -105,7 +105,12 @@ def _squares(model):
             mapped = dict(zip(index, arrays, strict=True))
             mapped = [mapped.get(i, value) for i, value in enumerate(values)]
             with backend.stateless(model.variables, mapped):
-                return ops.mean(loss(y, model(x, training=False)))
+                outputs = model(x, training=False)
+                # As `fit`: labels of one unit may have an axis less.
+                labels = y
+                if outputs.shape[-1] == 1 and len(y.shape) == len(outputs.shape) - 1:
+                    labels = ops.expand_dims(y, -1)
+                return ops.mean(loss(labels, outputs))
 
         arrays = [values[i] for i in index]
         return [ops.square(g) for g in backend.vjp(total, arrays, ops.ones(()))]

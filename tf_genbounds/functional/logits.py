@@ -18,8 +18,9 @@ _MODULES = (
 )
 # What other modules call them.
 _ALIASES = {"linear": ("identity",)}
-# JAX' has another slope than Keras' and TensorFlow's.
-_OTHERS = {("jax.nn", "leaky_relu")}
+# JAX' has another slope below zero than Keras' and TensorFlow's.
+_SLOPE = 0.2
+_OTHER_SLOPES = {("jax.nn", "leaky_relu"): 0.01}
 
 
 def activation_name(function):
@@ -46,13 +47,36 @@ def activation_name(function):
     return None
 
 
+def leaky_slope(function):
+    """Returns the slope below zero of a leaky ReLU, or `None` for what is none.
+
+    Args:
+        function: A function, called without its other arguments.
+
+    Example:
+
+    >>> leaky_slope(keras.ops.leaky_relu), leaky_slope(keras.ops.relu)
+    (0.2, None)
+    """
+    for (module, name), slope in _OTHER_SLOPES.items():
+        if function is not None and function is getattr(_module(module), name, None):
+            return slope
+    return _SLOPE if activation_name(function) == "leaky_relu" else None
+
+
 def _spellings(name):
     """Yields the functions of that name in the modules that are imported."""
     for module in _MODULES:
-        path = module.split(".")
-        found = sys.modules.get(path[0])
-        for part in path[1:]:
-            found = getattr(found, part, None)
+        found = _module(module)
         for alias in (name, *_ALIASES.get(name, ())):
-            if (module, alias) not in _OTHERS and hasattr(found, alias):
+            if (module, alias) not in _OTHER_SLOPES and hasattr(found, alias):
                 yield getattr(found, alias)
+
+
+def _module(path):
+    """Returns a module if its package is imported, or `None`."""
+    first, *parts = path.split(".")
+    found = sys.modules.get(first)
+    for part in parts:
+        found = getattr(found, part, None)
+    return found

@@ -17,8 +17,8 @@ def margins(logits, labels):
             `[0, classes)`, or in `{0, 1}` for a single logit.
 
     Returns:
-        Float32 tensor of shape `(samples,)`. NaN where the logits are NaN or
-        their difference is `inf - inf`.
+        Float32 tensor of shape `(samples,)`. NaN where the logits are NaN,
+        their difference is `inf - inf`, or the label is no class.
 
     Raises:
         ValueError: If `logits` is not a matrix.
@@ -45,6 +45,7 @@ def margins(logits, labels):
     rival = ops.max(ops.where(own, -float("inf"), logits), axis=-1)
     # `max` may skip a NaN, depending on the backend: put it back.
     broken = ops.any(ops.isnan(logits), axis=-1)
+    broken = ops.logical_or(broken, ops.logical_not(ops.any(own, axis=-1)))
     return ops.where(broken, float("nan"), score - rival)
 
 

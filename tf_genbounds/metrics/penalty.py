@@ -5,7 +5,7 @@ from keras import ops
 from keras.src.backend import get_keras_mask  # Not exported by Keras.
 
 from tf_genbounds.darc_checks import check_factor
-from tf_genbounds.darc_checks import refuse_probabilities
+from tf_genbounds.darc_checks import refuse_probable_predictions
 from tf_genbounds.functional.darc import darc1_penalty
 
 
@@ -48,7 +48,7 @@ class DARC1Penalty(keras.metrics.Mean):
         self.factor = check_factor(factor)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        refuse_probabilities(y_pred, type(self).__name__)
+        refuse_probable_predictions(y_pred, type(self).__name__)
         penalty = darc1_penalty(y_pred, get_keras_mask(y_pred))
         super().update_state(self.factor * penalty, ops.shape(y_pred)[0])
 

@@ -1,11 +1,10 @@
 """Metrics of weights, for `compile(metrics=[...])` and for the monitor."""
 
-import sys
-
 import keras
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.calling_model import calling_model
 from tf_genbounds.checks import check_positive
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
@@ -14,6 +13,7 @@ from tf_genbounds.functional.spectral import stable_rank
 from tf_genbounds.functional.spectral import start_vectors
 from tf_genbounds.metrics.layer_metric import LayerMetric
 from tf_genbounds.network import Network
+from tf_genbounds.network import has_open_size
 
 
 class WeightMetric(LayerMetric):
@@ -45,10 +45,13 @@ class WeightMetric(LayerMetric):
             model: A built Keras model.
 
         Raises:
-            ValueError: If the model is not built, or has no such layer.
+            ValueError: If the model is not built, has no such layer, or leaves open
+                the size of which the operator is meant.
         """
         maps = Network.of(model).choose()
         self._maps = {name: maps[name] for name in self.choose(maps)}
+        if self.matrix == "operator" and has_open_size(model):
+            _refuse_open_sizes(self._maps)
         self._values, self._vectors = {}, {}
         self._count = self._state("count", 0, "int32")
         for name, linear in self._maps.items():
@@ -245,20 +248,21 @@ class FrobeniusNorm(WeightMetric):
         return frobenius_norm(operator, self.matrix)
 
 
-def _calling_model():
-    """Returns the model whose training step updates a metric right now.
+def _refuse_open_sizes(maps):
+    for name, linear in maps.items():
+        if len(linear.input_shape) > 1:
+            raise ValueError(
+                f"The operator of layer {name!r} is of one size of its input, which "
+                'the model leaves open: measure the kernel, `matrix="kernel"`, or '
+                "put the metric into `GeneralizationMonitor`, whose data has a size. "
+                'Received: matrix="operator"'
+            )
 
-    Keras tells a metric of `compile(metrics=[...])` labels and predictions
-    only. The model is found on the call stack: the one way that also works for
-    a model that was loaded from a file, which made its metrics by itself.
-    """
-    frame = sys._getframe()
-    while frame is not None:
-        model = frame.f_locals.get("self")
-        if isinstance(model, keras.Model):
-            break
-        frame = frame.f_back
-    else:
+
+def _calling_model():
+    """Returns the model whose training step updates a metric right now."""
+    model = calling_model()
+    if model is None:
         raise ValueError(
             "The metric does not know its model: call `metric.bind(model)`, or "
             "put it into `model.compile(metrics=[...])`."

@@ -9,6 +9,8 @@ import keras
 from tf_genbounds import backend
 from tf_genbounds import gates
 from tf_genbounds import pooling
+from tf_genbounds.functional.logits import activation_name
+from tf_genbounds.functional.logits import leaky_slope
 from tf_genbounds.piecewise_linear import SUPPORTED
 from tf_genbounds.piecewise_linear import activation_kind
 from tf_genbounds.piecewise_linear import graph
@@ -187,7 +189,8 @@ class _Freezer:
         end = (
             activation_kind(function) if split else kind(operation)
         )[0] == "probabilities"
-        if end and not split:
+        of_function = split or isinstance(operation, keras.layers.Activation)
+        if end and not of_function:
             return _Pair(self._call(operation, "path", pair.path), None)
         options = {}
         if isinstance(operation, keras.Layer):
@@ -196,16 +199,15 @@ class _Freezer:
         name = f"{operation.name}_activation" if split else operation.name
         name = options["name"] = self.unique(name)
         if end:
-            layer = keras.layers.Activation(function, **options)
-            return _Pair(layer(pair.path), None)
+            return _Pair(_activation_layer(function, **options)(pair.path), None)
         if isinstance(operation, keras.layers.PReLU):
             gate = gates.PReLUGate(operation.shared_axes, **options)
         else:
             gate = gates.Gate(**slopes(function), **options)
         path = gate([pair.path, pair.gate])
         gate.set_weights(operation.get_weights() if gate.weights else [])
-        if split:
-            frozen = keras.layers.Activation(
+        if of_function:
+            frozen = _activation_layer(
                 function,
                 name=self.unique(f"{name}_gate"),
                 dtype=operation.dtype_policy,
@@ -264,6 +266,18 @@ class _Freezer:
         return copy
 
 
+def _activation_layer(function, **options):
+    """A layer that is the same function when it was saved and loaded.
+
+    Keras saves the functions of other modules by a name, which may be that of
+    another function, or in a form that it cannot load.
+    """
+    slope = leaky_slope(function)
+    if slope is not None:
+        return keras.layers.LeakyReLU(slope, **options)
+    return keras.layers.Activation(activation_name(function) or function, **options)
+
+
 def _check_scale(operation, args, pairs):
     """Refuses products of tensors, and constants divided by a tensor."""
     if len(pairs) > 1:
@@ -288,7 +302,7 @@ def _has_activation(operation):
     return (
         kind(operation)[0] == "linear"
         and callable(activation)
-        and activation is not keras.activations.linear
+        and activation_name(activation) != "linear"
     )
 
 

@@ -6,6 +6,11 @@ import hashlib
 import keras
 import numpy as np
 
+from tf_genbounds.forms import arrays
+from tf_genbounds.forms import elements
+from tf_genbounds.forms import in_batches
+from tf_genbounds.forms import is_dataset
+
 _SPLIT, _ORDER = 0, 1  # What a seed is for: two streams of random numbers.
 
 
@@ -95,20 +100,16 @@ def read(data, batch_size=None):
     Returns:
         A pair of the tuple of arrays and the batch size.
     """
-    if hasattr(data, "element_spec") and hasattr(data, "as_numpy_iterator"):
-        if int(data.cardinality()) == -1:
-            raise ValueError(
-                "The dataset must be finite. Received: an infinite one"
-            )
-        return _joined(data.as_numpy_iterator(), batch_size)
-    if isinstance(data, keras.utils.PyDataset):
-        if data.num_batches is None:
+    if is_dataset(data) and int(data.cardinality()) == -1:
+        raise ValueError("The dataset must be finite. Received: an infinite one")
+    if in_batches(data):
+        if not is_dataset(data) and data.num_batches is None:
             raise ValueError(
                 "The PyDataset must be finite. Received: num_batches=None"
             )
-        return _joined((data[i] for i in range(data.num_batches)), batch_size)
+        return _joined(elements(data), batch_size)
     _check_tuple(data)
-    data = keras.tree.map_structure(np.asarray, data)
+    data = arrays(data)
     lengths = {len(a) if a.ndim else 0 for a in keras.tree.flatten(data)}
     if len(lengths) > 1 or 0 in lengths:
         raise ValueError(
@@ -122,7 +123,7 @@ def _joined(batches, batch_size):
     parts = []
     for batch in batches:
         _check_tuple(batch)
-        parts.append(keras.tree.map_structure(np.asarray, batch))
+        parts.append(arrays(batch))
     if not parts:
         raise ValueError("`data` must have at least one batch. Received none.")
     data = keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
