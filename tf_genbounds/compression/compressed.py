@@ -19,7 +19,9 @@ from tf_genbounds.compression.compact import FORMS
 from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compact import largest_sizes
-from tf_genbounds.compression.compact import uncompiled
+from tf_genbounds.compression.rebuilding import bare_copy
+from tf_genbounds.compression.rebuilding import finalize
+from tf_genbounds.compression.rebuilding import set_weights
 from tf_genbounds.compression.subspace import Subspace
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
@@ -128,7 +130,7 @@ def architecture_of(model, seed, dimension=None, num_choices=1):
         num_choices: Integer, how many architectures the code chooses from.
     """
     facts = {
-        "model": uncompiled(model).to_json(),
+        "model": bare_copy(model).to_json(),
         "seed": seed,
         "dimension": dimension,
         "num_choices": num_choices,
@@ -228,7 +230,7 @@ def decode(architecture, code, initial=None):
     ]
     if initial is not None:
         arrays = [a + b for a, b in zip(initial, arrays, strict=True)]
-    compact.set_weights(arrays)
+    set_weights(compact, arrays)
     return compact
 
 
@@ -240,4 +242,5 @@ def _decode_subspace(model, facts, decoder, initial):
         variable.assign(value)
     for variable in model.non_trainable_weights:
         variable.assign(weight_code.read(decoder, tuple(variable.shape)).values())
+    finalize(model)
     return model
