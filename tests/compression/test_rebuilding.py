@@ -153,3 +153,77 @@ def test_adapted_boundaries_are_in_the_config(tmp_path):
         np.testing.assert_array_equal(
             np.argmax(each.predict(x, verbose=0), axis=1), y
         )
+
+
+# Policies of lower and higher precision -----------------------------------------------
+
+
+def mixed(policy):
+    """A nested model whose layers and casts have a policy of their own."""
+    inner = keras.Sequential(
+        [
+            keras.Input((2,), dtype="float32"),
+            layers.Dense(4, activation="relu", dtype=policy),
+            layers.BatchNormalization(dtype=policy),
+        ]
+    )
+    inputs = keras.Input((2,))
+    x = inner(inputs) * np.full(4, 0.5, policy.removeprefix("mixed_"))
+    x = ops.cast(x, "float16")
+    return keras.Model(inputs, layers.Dense(2, dtype=policy)(x))
+
+
+POLICIES = ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_is_returned_computes_in_float32(policy, tmp_path):
+    if policy == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no float64 unless it is told to")
+    x = np.random.default_rng(0).normal(size=(60, 2)).astype("float32")
+    # Logits of 1000 and a little: in half precision most are ties.
+    y = (x[:, 0] > 0).astype("int64")
+    model = mixed(policy)
+    hidden, _, last = (
+        model.layers[1].layers[0], model.layers[1].layers[1], model.layers[-1]
+    )  # fmt: skip
+    hidden.set_weights([np.array([[1.0, -1, 0, 0], [0, 0, 0, 0]]), np.zeros(4)])
+    last.set_weights([np.array([[0.0, 1], [1, 0], [0, 0], [0, 0]]), np.full(2, 1000.0)])
+    found = compress(model, (x, y), num_levels="float16")
+    assert found.certificate.train_error == 0
+    for each in stored(found, tmp_path):
+        outputs = each.predict(x, verbose=0)
+        assert outputs.dtype == "float32"
+        np.testing.assert_array_equal(np.argmax(outputs, axis=1), y)
+        assert {layer.compute_dtype for layer in each._flatten_layers()} == {"float32"}
+        assert {weight.dtype for weight in each.weights} == {"float32"}
+
+
+@pytest.mark.parametrize("kind", [QuantizedTraining, RandomSubspace])
+def test_what_was_trained_in_half_precision_is_written_in_float32(kind):
+    x, y = years()
+    x = ((x - x.mean(axis=0)) / x.std(axis=0)).astype("float32")
+    model = mixed("mixed_bfloat16")
+    args = (20,) if kind is RandomSubspace else ()
+    found = train(kind, model, x, y, *args).compress((x, y))
+    outputs = found.model.predict(x, verbose=0)
+    assert outputs.dtype == "float32"
+    wrong = outputs[np.arange(60), y] <= outputs[np.arange(60), 1 - y]
+    assert found.certificate.train_error == np.mean(wrong)
+
+
+@keras.saving.register_keras_serializable(package="test_rebuilding")
+class Half(layers.Layer):
+    """Computes in half precision, whatever it is told."""
+
+    def __init__(self, **config):
+        super().__init__(**config | {"dtype": "float16"})
+
+    def call(self, inputs):
+        return inputs
+
+
+def test_a_layer_that_insists_on_half_precision_is_refused():
+    model = keras.Sequential([keras.Input((2,)), Half(name="half"), layers.Dense(2)])
+    with pytest.raises(ValueError, match="in float32.*'half' that computes in float16"):
+        compress(model, years())
