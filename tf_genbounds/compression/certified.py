@@ -12,6 +12,7 @@ from tf_genbounds.compression.compressed import decode
 from tf_genbounds.compression.compressed import encode
 from tf_genbounds.compression.compressed import encode_subspace
 from tf_genbounds.compression.compressed import names_of
+from tf_genbounds.compression.compressed import subspace_names
 from tf_genbounds.decision import count_errors
 
 FIXED = (
@@ -38,7 +39,9 @@ def certified(
 ):
     """Encodes, decodes, evaluates what was decoded, and certifies it."""
     check_choice_of_architecture(choice)
-    code, items = encode(model, forms, coded, compact, choice)
+    code, items = encode(
+        model, forms, coded, compact, choice, difference=initial is not None
+    )
     architecture = architecture_of(model, seed, num_choices=choice[1])
     decoded = decode(architecture, code, initial)
     certificate = _certificate(
@@ -82,18 +85,18 @@ def certified_subspace(
 ):
     """The same for a vector in a subspace; see `compression.RandomSubspace`."""
     check_choice_of_architecture(choice)
-    code, items = encode_subspace(model, coded, choice)
-    architecture = architecture_of(model, seed, dimension, choice[1])
+    code, items = encode_subspace(model, dimension, coded, choice)
+    architecture = architecture_of(model, seed, num_choices=choice[1])
     decoded = decode(architecture, code, origin)
     rows = [
         {
             "name": name,
             "method": f"{'vector' if name == 'subspace' else 'plain'}, {_levels(how)}",
             "numbers": int(how.values().size),
-            "bits": bits,
+            "bits": items[name],
             "relative_error": 0.0,
         }
-        for (name, bits), how in zip(items.items(), coded, strict=True)
+        for name, how in zip(subspace_names(model), coded, strict=True)
     ]
     certificate = _certificate(
         decoded, code, items, data, delta, batch_size, threshold

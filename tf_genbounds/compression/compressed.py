@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import pathlib
 import zlib
 
@@ -26,7 +27,10 @@ from tf_genbounds.compression.subspace import Subspace
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
 
-_MAGIC = b"tf_genbounds code 1\n"
+_MAGIC = b"tf_genbounds code 2\n"
+# How a code word goes on: weights, what is added to initial ones, or a vector in a
+# subspace around them.
+KINDS = ("plain", "difference", "subspace")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,34 +124,34 @@ class Compressed:
         )
 
 
-def architecture_of(model, seed, dimension=None, num_choices=1):
+def architecture_of(model, seed, num_choices=1):
     """Returns as JSON what the decoder has before the code.
 
     Args:
         model: The model, of which the architecture counts.
         seed: Integer.
-        dimension: Of a random subspace, if the model is written as a vector.
         num_choices: Integer, how many architectures the code chooses from.
     """
     facts = {
         "model": bare_copy(model).to_json(),
         "seed": seed,
-        "dimension": dimension,
         "num_choices": num_choices,
     }
     return json.dumps(facts)
 
 
-def _encoder(choice):
-    """Starts a code word with the choice of the architecture, if there is one."""
+def _encoder(choice, kind):
+    """Starts a code word with what tells the decoder how to go on."""
     encoder = Encoder()
     if choice[1] > 1:
         encoder.name("choice of the architecture")
         encoder.integer(*choice)
+    encoder.name("kind of the code")
+    encoder.integer(KINDS.index(kind), len(KINDS))
     return encoder
 
 
-def encode(model, forms, weights, compact, choice=(0, 1)):
+def encode(model, forms, weights, compact, choice=(0, 1), difference=False):
     """Writes a compact model as a code word.
 
     Args:
@@ -156,11 +160,12 @@ def encode(model, forms, weights, compact, choice=(0, 1)):
         weights: A `weight_code.Levels` or `Floats` for each weight of `compact`.
         compact: The compact model.
         choice: Pair, which of how many architectures this is.
+        difference: Boolean, whether the weights are added to initial ones.
 
     Returns:
         A pair: the list of bits, and the bits of each item by name.
     """
-    encoder = _encoder(choice)
+    encoder = _encoder(choice, "difference" if difference else "plain")
     encoder.name("forms of the layers")
     for layer, (form, *sizes) in zip(compactable(model), forms, strict=True):
         encoder.integer(FORMS.index(form), len(FORMS))
@@ -172,11 +177,12 @@ def encode(model, forms, weights, compact, choice=(0, 1)):
     return encoder.finish(), encoder.items
 
 
-def encode_subspace(model, weights, choice=(0, 1)):
+def encode_subspace(model, dimension, weights, choice=(0, 1)):
     """Writes a model as a vector in a subspace of its trainable weights.
 
     Args:
         model: The model.
+        dimension: Integer, of the subspace.
         weights: `weight_code` formats: the vector, then those of the
             non-trainable weights.
         choice: Pair, which of how many architectures this is.
@@ -184,13 +190,24 @@ def encode_subspace(model, weights, choice=(0, 1)):
     Returns:
         As `encode` does.
     """
-    encoder = _encoder(choice)
-    names = dict(zip(map(id, model.weights), names_of(model), strict=True))
-    others = [names[id(v)] for v in model.non_trainable_weights]
-    for name, coded in zip(["subspace", *others], weights, strict=True):
+    encoder = _encoder(choice, "subspace")
+    encoder.name("dimension")
+    encoder.integer(dimension - 1, largest_dimension(model))
+    for name, coded in zip(subspace_names(model), weights, strict=True):
         encoder.name(name)
         weight_code.write(encoder, coded)
     return encoder.finish(), encoder.items
+
+
+def subspace_names(model):
+    """Returns a name for each array of a code word in a subspace."""
+    names = dict(zip(map(id, model.weights), names_of(model), strict=True))
+    return ["subspace", *(names[id(v)] for v in model.non_trainable_weights)]
+
+
+def largest_dimension(model):
+    """Returns how large a subspace's dimension can be."""
+    return sum(math.prod(v.shape) for v in model.trainable_weights) - 1
 
 
 def names_of(model):
@@ -217,8 +234,14 @@ def decode(architecture, code, initial=None):
     decoder = Decoder(code)
     if facts["num_choices"] > 1:
         decoder.integer(facts["num_choices"])
-    if facts["dimension"] is not None:
-        return _decode_subspace(model, facts, decoder, initial)
+    kind = KINDS[decoder.integer(len(KINDS))]
+    if (kind == "plain") != (initial is None):
+        raise ValueError(
+            "Initial weights go with a code of differences from them, and with no "
+            f"other. Received: a {kind} code"
+        )
+    if kind == "subspace":
+        return _decode_subspace(model, facts["seed"], decoder, initial)
     forms = []
     for layer in compactable(model):
         form = FORMS[decoder.integer(len(FORMS))]
@@ -228,14 +251,15 @@ def decode(architecture, code, initial=None):
     arrays = [
         weight_code.read(decoder, tuple(v.shape)).values() for v in compact.weights
     ]
-    if initial is not None:
+    if kind == "difference":
         arrays = [a + b for a, b in zip(initial, arrays, strict=True)]
     set_weights(compact, arrays)
     return compact
 
 
-def _decode_subspace(model, facts, decoder, initial):
-    subspace = Subspace(initial, facts["dimension"], facts["seed"])
+def _decode_subspace(model, seed, decoder, initial):
+    dimension = 1 + decoder.integer(largest_dimension(model))
+    subspace = Subspace(initial, dimension, seed)
     vector = weight_code.read(decoder, subspace.shape).values()
     weights = subspace.weights(keras.ops.convert_to_tensor(vector))
     for variable, value in zip(model.trainable_variables, weights, strict=True):
