@@ -16,6 +16,7 @@ from tf_genbounds.compression.code_word import subspace_names
 from tf_genbounds.compression.fixed import fixed_of
 from tf_genbounds.compression.fixed import warn_of_numbers
 from tf_genbounds.decision import count_errors
+from tf_genbounds.repeats import warn_of_repeats
 
 
 def certified(
@@ -103,6 +104,7 @@ def _certificate(
     decoded, architecture, code, items, data, delta, batch_size, threshold
 ):
     warn_of_numbers(architecture, stacklevel=4)
+    warn_of_repeats(data, batch_size=batch_size, stacklevel=4)
     # By what the decoded model's `predict` says: a probability that is 1 in float32
     # decides nothing, whatever the logit behind it.
     count = count_errors(decoded, data, threshold=threshold, batch_size=batch_size)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import keras
@@ -66,30 +67,39 @@ class Compressed:
                 certificate is not of its code.
         """
         facts, initial, code = code_file.unpack(path)
-        facts = json.loads(facts)
-        certificate = facts["certificate"]
-        certificate["fixed"] = tuple(certificate["fixed"])
-        for key in ("train_error", "delta"):
-            certificate[key] = from_plain(certificate[key])
-        certificate = Certificate(**certificate)
-        model, items = decode(facts["architecture"], code, initial)
-        expected = {
-            "bits": len(code),
-            "items": items,
-            "fixed": fixed_of(facts["architecture"]),
-        }
-        for name, value in expected.items():
-            found = getattr(certificate, name)
-            if found != value:
-                raise ValueError(
-                    f"The file's certificate is not that of its code, which has "
-                    f"{name}={value}. Received: {name}={found}"
-                )
-        return cls(
-            model=model,
-            certificate=certificate,
-            layers=tuple(facts["layers"]),
-            code=code,
-            architecture=facts["architecture"],
-            initial=initial,
-        )
+        try:
+            facts = json.loads(facts)
+            architecture, layers = facts["architecture"], tuple(facts["layers"])
+            certificate = facts["certificate"]
+            certificate["fixed"] = tuple(certificate["fixed"])
+            for key in ("train_error", "delta"):
+                certificate[key] = from_plain(certificate[key])
+            certificate = Certificate(**certificate)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                "The file does not say what a compressed model is made of. "
+                f"Received: path={str(path)!r}"
+            ) from error
+        model, items = decode(architecture, code, initial)
+        _check(certificate, code, items, architecture, layers)
+        return cls(model, certificate, layers, code, architecture, initial)
+
+
+def _check(certificate, code, items, architecture, layers):
+    """Refuses a certificate that is not of the code, as far as the code says."""
+    errors = certificate.train_error * certificate.num_samples
+    for name, found, expected in (
+        ("bits", certificate.bits, len(code)),
+        ("items", certificate.items, items),
+        ("fixed", certificate.fixed, fixed_of(architecture)),
+        ("the bits of its layers", [row["bits"] for row in layers],
+         [items.get(row["name"]) for row in layers]),
+        ("a train error in samples", errors, round(errors)),
+    ):  # fmt: skip
+        if found != expected and not (
+            isinstance(found, float) and math.isclose(found, expected, rel_tol=1e-12)
+        ):
+            raise ValueError(
+                "The file's certificate is not of its code, which has "
+                f"{name}={expected}. Received: {name}={found}"
+            )

@@ -83,10 +83,10 @@ def _visit(layers, prefix, found, scalars):
             _visit(config["layers"], f"{name}/", found, scalars)
             own = layer.get("inbound_nodes", [])
         count = _count(own)
+        module = layer.get("module") or ""
         if count:
             found[name] = found.get(name, 0) + count
-        module = layer.get("module") or ""
-        if module.startswith("keras.src.ops") or layer["class_name"] in (
+        elif module.startswith("keras.src.ops") or layer["class_name"] in (
             "Rescaling",
             "Normalization",
         ):
