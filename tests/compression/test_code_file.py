@@ -63,7 +63,7 @@ def test_a_certificate_that_is_not_of_its_code(found, tmp_path, certificate, mes
         ({"code": lambda bits: bits[:-1]}, "has .* bits. Received: .* bits"),
         ({"code": lambda bits: [*bits, 0]}, "has .* bits. Received: .* bits"),
         ({"code": lambda bits: bits[:4]}, "code"),
-        ({"facts": {"layers": [{"name": "logits", "bits": 0.0}]}}, "bits of its layers"),
+        ({"facts": {"layers": [{"name": "logits", "bits": 0.0}]}}, "its layers"),
         ({"initial": lambda arrays: arrays[:1]}, "argument"),
     ],
 )

@@ -17,6 +17,7 @@ from tf_genbounds.compression.code_word import architecture_of
 from tf_genbounds.compression.fixed import FIXED, numbers_of
 
 X = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+CONSTANT = keras.initializers.Constant([[0.5] * 4])
 Y = (X[:, 0] > 0).astype("int64")
 
 
@@ -59,10 +60,7 @@ def inner(x):
         (layers.Rescaling(1 / 255, -0.5), {}),
         (lambda x: layers.LeakyReLU(0.3)((x - 0.1307) / 0.3081), {}),
         (layers.Normalization(axis=None, mean=0.1, variance=0.5), {}),
-        (
-            layers.Dense(4, kernel_initializer=keras.initializers.Constant([[0.5] * 4])),
-            {},
-        ),
+        (layers.Dense(4, kernel_initializer=CONSTANT), {}),
         (lambda x: layers.Add()([x, x + 1, x - 1, 2 * x]), {}),
         (lambda x: ops.reshape(ops.reshape(x, (-1, 2, 1, 2)), (-1, 4)), {}),
     ],

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import tf_genbounds as gb
 from tf_genbounds.compression import (
     Compressed,
     QuantizedTraining,
     RandomSubspace,
     compress,
+    matrix_project,
+    truncate_svd,
 )
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -227,3 +230,130 @@ def test_a_layer_that_insists_on_half_precision_is_refused():
     model = keras.Sequential([keras.Input((2,)), Half(name="half"), layers.Dense(2)])
     with pytest.raises(ValueError, match="in float32.*'half' that computes in float16"):
         compress(model, years())
+
+
+# LoRA, quantized layers, Python code, legacy models -----------------------------------
+
+
+def tuned():
+    """A convolution, a contraction and a Dense layer, each with LoRA."""
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Conv2D(3, 2, activation="relu", name="conv")(inputs)
+    x = layers.EinsumDense("bhwc,cd->bhwd", (5, 5, 4), name="einsum")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="dense")(layers.Flatten()(x)))
+    generator = np.random.default_rng(0)
+    before = model.get_weights()
+    for name in ("conv", "einsum", "dense"):
+        layer = model.get_layer(name)
+        layer.enable_lora(2)
+        for weight in layer.weights:
+            if "lora" in weight.path:
+                weight.assign(generator.normal(size=weight.shape))
+    return model, before
+
+
+@pytest.mark.parametrize("method", ["quantize", "truncate_svd", "filter_project"])
+def test_kernels_of_lora_layers_are_merged(method, tmp_path):
+    model, before = tuned()
+    x = np.random.default_rng(1).normal(size=(40, 6, 6, 2)).astype("float32")
+    outputs = model.predict(x, verbose=0)
+    y = np.argmax(outputs, axis=1)
+    assert 5 < np.sum(y) < 35
+    options = {} if method == "quantize" else {"keep": 1.0}
+    found = compress(model, (x, y), method, num_levels="float16", **options)
+    assert not any("lora" in weight.path for weight in found.model.weights)
+    if method == "quantize":  # Each kernel, and for Dense its bias: 5 arrays.
+        assert len(found.model.weights) == 5
+        dense = model.get_layer("dense")
+        merged = dense._kernel + ops.matmul(dense.lora_kernel_a, dense.lora_kernel_b)
+        np.testing.assert_allclose(
+            found.model.get_layer("dense").kernel, merged, rtol=1e-3
+        )
+        options = {"num_levels": "float16", "initial_weights": before}
+        difference = compress(model, (x, y), **options)
+        np.testing.assert_allclose(
+            difference.model.predict(x, verbose=0), outputs, rtol=1e-2, atol=0.1
+        )
+        for each in stored(found, tmp_path):
+            np.testing.assert_allclose(
+                each.predict(x, verbose=0), outputs, rtol=1e-2, atol=0.1
+            )
+            assert not any(
+                getattr(layer, "lora_enabled", False) for layer in each.layers
+            )
+    with pytest.raises(ValueError, match="'conv' has LoRA weights"):
+        QuantizedTraining(model, 40)
+    with pytest.raises(ValueError, match="'conv' has LoRA weights"):
+        RandomSubspace(model, 3, 40)
+
+
+def test_the_kernel_of_a_lora_layer_is_the_merged_one():
+    layer = layers.Dense(3, use_bias=False)
+    layer.build((None, 4))
+    layer.enable_lora(1, lora_alpha=2)
+    layer._kernel.assign(np.zeros((4, 3)))
+    layer.lora_kernel_a.assign(np.arange(1.0, 5)[:, None])
+    layer.lora_kernel_b.assign([[1.0, 0, 2]])
+    expected = 2 * np.outer([1, 2, 3, 4], [1, 0, 2])
+    np.testing.assert_allclose(truncate_svd(layer.kernel, rank=1).kernel(), expected)
+    a, b = (matrix_project(k, 0.5, 0.5, seed=0) for k in (layer.kernel, expected))
+    np.testing.assert_array_equal(a.numbers, b.numbers)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_quantized_layers_are_refused_by_name(mode):
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.Sequential([layers.Dense(8, name="hidden")]),
+         layers.Dense(2)]
+    )  # fmt: skip
+    model.layers[0].layers[0].quantize(mode)
+    x = np.zeros((40, 4), "float32")
+    for make in (
+        lambda: compress(model, (x, np.zeros(40, int))),
+        lambda: QuantizedTraining(model, 40),
+        lambda: RandomSubspace(model, 3, 40),
+    ):
+        with pytest.raises(ValueError, match=rf"'hidden' is quantized \({mode}\)"):
+            make()
+    if mode == "int8":
+        with pytest.raises(ValueError, match="kernel.dtype=int8"):
+            truncate_svd(model.layers[0].layers[0]._kernel, rank=1)
+
+
+@keras.saving.register_keras_serializable(package="test_rebuilding")
+def doubled(x):
+    return 2 * x
+
+
+def unregistered(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize("function", [lambda x: 2 * x, unregistered, doubled])
+def test_python_code_is_refused_unless_it_is_registered(function, tmp_path):
+    layer = layers.Lambda(function, output_shape=(2,), name="code")
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2), layer])
+    x, y = years()
+    if function is doubled:
+        for each in stored(compress(model, (x, y), num_levels=3), tmp_path):
+            assert each.predict(x, verbose=0).shape == (60, 2)
+        return
+    for make in (
+        lambda: compress(model, (x, y)),
+        lambda: QuantizedTraining(model, 60),
+        lambda: RandomSubspace(model, 3, 60),
+    ):
+        with pytest.raises(ValueError, match="'code' is a Lambda layer of Python code"):
+            make()
+
+
+def test_a_legacy_model_is_refused():
+    legacy = type("Sequential", (), {"__module__": "tf_keras.src.models"})()
+    for make in (
+        lambda: compress(legacy, years()),
+        lambda: gb.measure(legacy, years()),
+        lambda: QuantizedTraining(legacy, 60),
+        lambda: RandomSubspace(legacy, 3, 60),
+    ):
+        with pytest.raises(TypeError, match="Keras 3.*a legacy model of tf_keras"):
+            make()
