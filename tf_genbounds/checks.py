@@ -2,6 +2,7 @@
 
 import difflib
 
+import keras
 import numpy as np
 
 
@@ -17,6 +18,20 @@ def check_choice(name, value, choices):
         f"`{name}` must be one of {sorted(choices, key=str)}. {hint}"
         f"Received: {name}={value!r}"
     )
+
+
+def check_keras_model(model):
+    """Refuses what is no model of Keras 3."""
+    if isinstance(model, keras.Model):
+        return
+    roots = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if "tf_keras" in roots:
+        raise TypeError(
+            "`model` must be a model of Keras 3: build it there too, and give it the "
+            "weights with `set_weights(legacy.get_weights())`. "
+            f"Received: a legacy model of tf_keras, {type(model).__name__}"
+        )
+    raise TypeError(f"`model` must be a Keras model. Received: model={model!r}")
 
 
 def check_num_levels(name, value):

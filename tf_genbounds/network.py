@@ -9,6 +9,7 @@ import keras
 from tf_genbounds import backend, taps
 from tf_genbounds.graph import Graph
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_keras_model
 from tf_genbounds.forms import are_strings
 from tf_genbounds.pairs import find_pairs
 
@@ -227,10 +228,7 @@ def _output_index(names, outputs, output):
 
 def check_built(model):
     """Refuses what is not a built Keras model."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a Keras model. Received: model={model!r}"
-        )
+    check_keras_model(model)
     if not model.built:
         raise ValueError(
             "`model` must be built: call it on a batch, or `model.build()`. "

@@ -105,14 +105,30 @@ class Encoder:
 
 
 class Decoder:
-    """Reads the numbers of a code word, in the order in which they were written."""
+    """Reads the numbers of a code word, in the order in which they were written.
+
+    Attributes:
+        items: As those of `Encoder`, of what was read.
+    """
 
     def __init__(self, bits):
+        self.items = {}
+        self._name = "other"
+        self._shifts = 0
         self._source = iter(bits)
         self._low, self._high = 0, _TOP - 1
         self._value = 0
         for _ in range(_BITS):
             self._value = 2 * self._value + next(self._source, 0)
+
+    @property
+    def length(self):
+        """The length of the code word, if it ends here."""
+        return self._shifts + 2  # One bit a shift, and two that `finish` writes.
+
+    def name(self, name):
+        """Says what the next numbers are, for `items`."""
+        self._name = name
 
     def integer(self, count):
         """Reads what `Encoder.integer` wrote."""
@@ -157,6 +173,8 @@ class Decoder:
         width = self._high - self._low + 1
         self._high = self._low + width * stop // total - 1
         self._low += width * start // total
+        bits = math.log2(total) - math.log2(stop - start)
+        self.items[self._name] = self.items.get(self._name, 0.0) + bits
         while True:
             if self._high < _HALF:
                 shift = 0
@@ -166,6 +184,7 @@ class Decoder:
                 shift = _QUARTER
             else:
                 return
+            self._shifts += 1
             self._low = 2 * (self._low - shift)
             self._high = 2 * (self._high - shift) + 1
             self._value = 2 * (self._value - shift) + next(self._source, 0)

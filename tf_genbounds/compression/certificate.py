@@ -58,6 +58,18 @@ class Certificate:
     decision: str = str(Decision())
     num_compared: int = 0
 
+    def __post_init__(self):
+        if not 0 <= self.train_error <= 1 or not 0 < self.delta < 1:
+            raise ValueError(
+                "`train_error` must lie in [0, 1], and `delta` in (0, 1). Received: "
+                f"train_error={self.train_error}, delta={self.delta}"
+            )
+        if not self.bits >= 0 or not self.num_samples >= 1:
+            raise ValueError(
+                "`bits` must not be negative, and `num_samples` must be positive. "
+                f"Received: bits={self.bits}, num_samples={self.num_samples}"
+            )
+
     @property
     def value(self):
         """The bound by the inverse of the binary divergence; the tighter one."""

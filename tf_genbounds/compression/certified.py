@@ -7,19 +7,16 @@ from tf_genbounds.compression import weight_code
 from tf_genbounds.compression.certificate import Certificate
 from tf_genbounds.compression.compact import pairs
 from tf_genbounds.compression.compressed import Compressed
-from tf_genbounds.compression.compressed import architecture_of
-from tf_genbounds.compression.compressed import decode
-from tf_genbounds.compression.compressed import encode
-from tf_genbounds.compression.compressed import encode_subspace
-from tf_genbounds.compression.compressed import names_of
+from tf_genbounds.compression.code_word import architecture_of
+from tf_genbounds.compression.code_word import decode
+from tf_genbounds.compression.code_word import encode
+from tf_genbounds.compression.code_word import encode_subspace
+from tf_genbounds.compression.code_word import names_of
+from tf_genbounds.compression.code_word import subspace_names
+from tf_genbounds.compression.fixed import fixed_of
+from tf_genbounds.compression.fixed import warn_of_numbers
 from tf_genbounds.decision import count_errors
-
-FIXED = (
-    "the architecture (or the list that the code chooses it from), the loss and the "
-    "preprocessing",
-    "the seed and the initial weights that the code adds to, if any",
-    "the code itself",
-)
+from tf_genbounds.repeats import warn_of_repeats
 
 
 def certified(
@@ -38,11 +35,13 @@ def certified(
 ):
     """Encodes, decodes, evaluates what was decoded, and certifies it."""
     check_choice_of_architecture(choice)
-    code, items = encode(model, forms, coded, compact, choice)
+    code, items = encode(
+        model, forms, coded, compact, choice, difference=initial is not None
+    )
     architecture = architecture_of(model, seed, num_choices=choice[1])
-    decoded = decode(architecture, code, initial)
+    decoded, _ = decode(architecture, code, initial)
     certificate = _certificate(
-        decoded, code, items, data, delta, batch_size, threshold
+        decoded, architecture, code, items, data, delta, batch_size, threshold
     )
     form_of = {
         id(weight): form
@@ -82,26 +81,30 @@ def certified_subspace(
 ):
     """The same for a vector in a subspace; see `compression.RandomSubspace`."""
     check_choice_of_architecture(choice)
-    code, items = encode_subspace(model, coded, choice)
-    architecture = architecture_of(model, seed, dimension, choice[1])
-    decoded = decode(architecture, code, origin)
+    code, items = encode_subspace(model, dimension, coded, choice)
+    architecture = architecture_of(model, seed, num_choices=choice[1])
+    decoded, _ = decode(architecture, code, origin)
     rows = [
         {
             "name": name,
             "method": f"{'vector' if name == 'subspace' else 'plain'}, {_levels(how)}",
             "numbers": int(how.values().size),
-            "bits": bits,
+            "bits": items[name],
             "relative_error": 0.0,
         }
-        for (name, bits), how in zip(items.items(), coded, strict=True)
+        for name, how in zip(subspace_names(model), coded, strict=True)
     ]
     certificate = _certificate(
-        decoded, code, items, data, delta, batch_size, threshold
+        decoded, architecture, code, items, data, delta, batch_size, threshold
     )
     return Compressed(decoded, certificate, tuple(rows), code, architecture, origin)
 
 
-def _certificate(decoded, code, items, data, delta, batch_size, threshold):
+def _certificate(
+    decoded, architecture, code, items, data, delta, batch_size, threshold
+):
+    warn_of_numbers(architecture, stacklevel=4)
+    warn_of_repeats(data, batch_size=batch_size, stacklevel=4)
     # By what the decoded model's `predict` says: a probability that is 1 in float32
     # decides nothing, whatever the logit behind it.
     count = count_errors(decoded, data, threshold=threshold, batch_size=batch_size)
@@ -111,7 +114,7 @@ def _certificate(decoded, code, items, data, delta, batch_size, threshold):
         num_samples=count.num_samples,
         delta=delta,
         items=items,
-        fixed=FIXED,
+        fixed=fixed_of(architecture),
         decision=str(count.decision),
         num_compared=count.num_compared,
     )

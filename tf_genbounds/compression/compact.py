@@ -10,6 +10,9 @@ from tf_genbounds.compression.matrix_project import project
 from tf_genbounds.compression.projected_layers import FilterProjected
 from tf_genbounds.compression.projected_layers import Projected
 from tf_genbounds.compression.projected_layers import positions
+from tf_genbounds.compression.rebuilding import bare_copy
+from tf_genbounds.compression.rebuilding import counterparts
+from tf_genbounds.compression.rebuilding import finalize
 from tf_genbounds.compression.truncate_svd import truncate_svd
 from tf_genbounds.functional.operators import unsupported_reason
 
@@ -74,7 +77,7 @@ def compact_model(model, forms, seed):
     Returns:
         A model with fresh weights.
     """
-    bare = uncompiled(model)
+    bare = bare_copy(model)
     index = {layer: i for i, layer in enumerate(compactable(bare))}
 
     def clone(layer):
@@ -91,27 +94,6 @@ def compact_model(model, forms, seed):
 
     with backend.scope(model):
         return keras.models.clone_model(bare, clone_function=clone, recursive=True)
-
-
-def uncompiled(model):
-    """Returns a copy with fresh weights that is not compiled, nor are models in it.
-
-    Keras compiles a clone as its model was, and fails if a loss or a metric of the
-    user's own cannot be found again.
-    """
-    return type(model).from_config(_without_compile_config(model.get_config()))
-
-
-def _without_compile_config(config):
-    if isinstance(config, dict):
-        return {
-            key: _without_compile_config(value)
-            for key, value in config.items()
-            if key != "compile_config"
-        }
-    if isinstance(config, (list, tuple)):
-        return type(config)(_without_compile_config(value) for value in config)
-    return config
 
 
 def _two_layers(layer, rank):
@@ -136,18 +118,9 @@ def _two_layers(layer, rank):
 def pairs(model, forms, compact):
     """Yields each layer with weights, its copy in a compact model, its form."""
     form_of = dict(zip(compactable(model), forms, strict=True))
-
-    def visit(layers, parent):
-        for layer in layers:
-            if not layer.weights:
-                continue
-            copy = parent.get_layer(layer.name)
-            if isinstance(layer, keras.Model):
-                yield from visit(layer.layers, copy)
-            else:
-                yield layer, copy, form_of.get(layer, ("plain",))
-
-    yield from visit(model.layers, compact)
+    for layer, copy in counterparts(model, compact):
+        if layer.weights:
+            yield layer, copy, form_of.get(layer, ("plain",))
 
 
 def fill(model, forms, compact, seed):
@@ -169,3 +142,4 @@ def fill(model, forms, compact, seed):
             )
             stored = [found.numbers]
         copy.set_weights([*stored, *bias])
+    finalize(compact)

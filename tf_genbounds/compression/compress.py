@@ -17,12 +17,13 @@ from tf_genbounds.compression.compact import compact_model
 from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.compact import fill
 from tf_genbounds.compression.compact import output_positions
+from tf_genbounds.compression.rebuilding import derived_from
+from tf_genbounds.compression.rebuilding import float32_copy
 from tf_genbounds.compression.search import Goal
 from tf_genbounds.compression.search import search_levels
 from tf_genbounds.initial_weights import initial_values
 from tf_genbounds.measure import measure
 from tf_genbounds.measurer import Measurer
-from tf_genbounds.piecewise_linear import graph
 
 METHODS = ("quantize", "truncate_svd", "matrix_project", "filter_project")
 # Of filters at each position: errors of two positions have a correlation of 1 / 3.
@@ -80,7 +81,7 @@ def compress(
             methods keep. A layer that would not become smaller stays as it is;
             `Compressed.layers` tells.
         num_levels: Odd integer, the levels of every array, or `"float16"`, in
-            place of the search.
+            place of the search. The statistics of `Normalization` are exact.
         budget: Bits at most, or a float below 1: a share of 32 bits a weight.
         tolerance: Float, how much the error on the search samples may rise.
         initial_weights: As for `measure`: what the weights were before training,
@@ -123,7 +124,7 @@ def compress(
     """
     _check(delta, keep, num_levels, budget, tolerance)
     check_choice_of_architecture(choice)
-    graph(model)  # Refuses models that cannot be rebuilt.
+    model = float32_copy(model)  # Refuses what cannot be rebuilt.
     if not has_labels(data):
         raise ValueError(
             "A certificate counts errors: pass data with labels, `(x, y)`. "
@@ -143,7 +144,11 @@ def compress(
     if initial is not None:
         arrays = [a - b for a, b in zip(arrays, initial, strict=True)]
     if num_levels is not None:
-        coded = [_coded(a, num_levels) for a in arrays]
+        derived = _derived(compact)
+        coded = [
+            weight_code.exact(a) if i in derived else _coded(a, num_levels)
+            for i, a in enumerate(arrays)
+        ]
     else:
         if budget is not None and budget < 1:
             budget = budget * 32 * sum(a.size for a in arrays)
@@ -161,6 +166,16 @@ def _coded(array, num_levels):
     if num_levels == "float16":
         return weight_code.half(array)
     return weight_code.levels(array, num_levels // 2)
+
+
+def _derived(compact):
+    """Which weights, by index, a layer derives a state from: they are not rounded.
+
+    Such statistics differ in scale within an array, and a compiled trial would not
+    see them change.
+    """
+    derived = derived_from(compact)
+    return {i for i, weight in enumerate(compact.weights) if id(weight) in derived}
 
 
 def _methods(model, method):
@@ -230,18 +245,19 @@ def _search(
     def evaluate(values):
         if initial is not None:
             values = [a + b for a, b in zip(initial, values, strict=True)]
-        compact.set_weights(values)
+        compact.set_weights(values)  # What a state derives from is as it was.
         found = measurer(data, num_samples=samples, batch_size=batch_size)
         return found.train_error
 
     count = sum(b.count for b in batches(data, batch_size=batch_size))
     error = evaluate(arrays)
+    exact = _derived(compact)
     goal = Goal(count, delta, budget, tolerance, error)
     try:
-        found = search_levels(arrays, sensitivity, evaluate, goal)
+        found = search_levels(arrays, sensitivity, evaluate, goal, exact)
         if budget is None and tolerance is None and not goal.proved:
             tolerated = Goal(count, delta, None, _TOLERANCE, error)
-            found = search_levels(arrays, sensitivity, evaluate, tolerated)
+            found = search_levels(arrays, sensitivity, evaluate, tolerated, exact)
     finally:
         compact.set_weights(before)
     if not goal.kept:

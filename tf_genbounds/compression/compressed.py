@@ -1,30 +1,18 @@
 """A model, the code word that it was decoded from, and what that proves."""
 
-import collections
 import dataclasses
-import hashlib
-import io
 import json
+import math
 import pathlib
-import zlib
 
 import keras
-import numpy as np
 
-from tf_genbounds.compression import weight_code
-from tf_genbounds.compression.arithmetic_coder import Decoder
-from tf_genbounds.compression.arithmetic_coder import Encoder
+from tf_genbounds.compression import code_file
 from tf_genbounds.compression.certificate import Certificate
-from tf_genbounds.compression.compact import FORMS
-from tf_genbounds.compression.compact import compact_model
-from tf_genbounds.compression.compact import compactable
-from tf_genbounds.compression.compact import largest_sizes
-from tf_genbounds.compression.compact import uncompiled
-from tf_genbounds.compression.subspace import Subspace
+from tf_genbounds.compression.code_word import decode
+from tf_genbounds.compression.fixed import fixed_of
 from tf_genbounds.plain import from_plain
 from tf_genbounds.plain import to_plain
-
-_MAGIC = b"tf_genbounds code 1\n"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,180 +52,54 @@ class Compressed:
             "certificate": to_plain(dataclasses.asdict(self.certificate)),
             "layers": to_plain(list(self.layers)),
         }
-        initial = io.BytesIO()
-        if self.initial is not None:
-            np.savez_compressed(initial, *self.initial)
-        parts = [
-            zlib.compress(json.dumps(facts).encode()),
-            initial.getvalue(),
-            np.packbits(self.code).tobytes(),
-        ]
-        sizes = [len(part) for part in parts] + [len(self.code)]
-        body = json.dumps(sizes).encode() + b"\n" + b"".join(parts)
-        checksum = hashlib.sha256(body).hexdigest().encode() + b"\n"
-        pathlib.Path(path).write_bytes(_MAGIC + checksum + body)
+        packed = code_file.pack(json.dumps(facts), self.initial, self.code)
+        pathlib.Path(path).write_bytes(packed)
 
     @classmethod
     def load(cls, path):
         """Rebuilds the very same model from a file.
 
+        The certificate is that of the code in the file: what of it can be computed
+        from the code is.
+
         Raises:
-            ValueError: If the file is of another kind, cut off or altered.
+            ValueError: If the file is of another kind, cut off or altered, or its
+                certificate is not of its code.
         """
-        content = pathlib.Path(path).read_bytes()
-        head, _, rest = content.partition(_MAGIC)
-        checksum, _, body = rest.partition(b"\n")
-        if head or hashlib.sha256(body).hexdigest().encode() != checksum:
+        facts, initial, code = code_file.unpack(path)
+        try:
+            facts = json.loads(facts)
+            architecture, layers = facts["architecture"], tuple(facts["layers"])
+            certificate = facts["certificate"]
+            certificate["fixed"] = tuple(certificate["fixed"])
+            for key in ("train_error", "delta"):
+                certificate[key] = from_plain(certificate[key])
+            certificate = Certificate(**certificate)
+        except (KeyError, TypeError) as error:
             raise ValueError(
-                "The file is no compressed model, or it is damaged. "
+                "The file does not say what a compressed model is made of. "
                 f"Received: path={str(path)!r}"
+            ) from error
+        model, items = decode(architecture, code, initial)
+        _check(certificate, code, items, architecture, layers)
+        return cls(model, certificate, layers, code, architecture, initial)
+
+
+def _check(certificate, code, items, architecture, layers):
+    """Refuses a certificate that is not of the code, as far as the code says."""
+    errors = certificate.train_error * certificate.num_samples
+    for name, found, expected in (
+        ("bits", certificate.bits, len(code)),
+        ("items", certificate.items, items),
+        ("fixed", certificate.fixed, fixed_of(architecture)),
+        ("the bits of its layers", [row["bits"] for row in layers],
+         [items.get(row["name"]) for row in layers]),
+        ("a train error in samples", errors, round(errors)),
+    ):  # fmt: skip
+        if found != expected and not (
+            isinstance(found, float) and math.isclose(found, expected, rel_tol=1e-12)
+        ):
+            raise ValueError(
+                "The file's certificate is not of its code, which has "
+                f"{name}={expected}. Received: {name}={found}"
             )
-        sizes, _, rest = body.partition(b"\n")
-        *sizes, num_bits = json.loads(sizes)
-        parts = []
-        for size in sizes:
-            parts.append(rest[:size])
-            rest = rest[size:]
-        facts = json.loads(zlib.decompress(parts[0]))
-        initial = None
-        if parts[1]:
-            with np.load(io.BytesIO(parts[1])) as file:
-                initial = [file[name] for name in file.files]
-        code = np.unpackbits(np.frombuffer(parts[2], "uint8"))[:num_bits].tolist()
-        certificate = facts["certificate"]
-        certificate["fixed"] = tuple(certificate["fixed"])
-        for key in ("train_error", "delta"):
-            certificate[key] = from_plain(certificate[key])
-        return cls(
-            model=decode(facts["architecture"], code, initial),
-            certificate=Certificate(**certificate),
-            layers=tuple(facts["layers"]),
-            code=code,
-            architecture=facts["architecture"],
-            initial=initial,
-        )
-
-
-def architecture_of(model, seed, dimension=None, num_choices=1):
-    """Returns as JSON what the decoder has before the code.
-
-    Args:
-        model: The model, of which the architecture counts.
-        seed: Integer.
-        dimension: Of a random subspace, if the model is written as a vector.
-        num_choices: Integer, how many architectures the code chooses from.
-    """
-    facts = {
-        "model": uncompiled(model).to_json(),
-        "seed": seed,
-        "dimension": dimension,
-        "num_choices": num_choices,
-    }
-    return json.dumps(facts)
-
-
-def _encoder(choice):
-    """Starts a code word with the choice of the architecture, if there is one."""
-    encoder = Encoder()
-    if choice[1] > 1:
-        encoder.name("choice of the architecture")
-        encoder.integer(*choice)
-    return encoder
-
-
-def encode(model, forms, weights, compact, choice=(0, 1)):
-    """Writes a compact model as a code word.
-
-    Args:
-        model: The model of the architecture.
-        forms: As for `compact_model`.
-        weights: A `weight_code.Levels` or `Floats` for each weight of `compact`.
-        compact: The compact model.
-        choice: Pair, which of how many architectures this is.
-
-    Returns:
-        A pair: the list of bits, and the bits of each item by name.
-    """
-    encoder = _encoder(choice)
-    encoder.name("forms of the layers")
-    for layer, (form, *sizes) in zip(compactable(model), forms, strict=True):
-        encoder.integer(FORMS.index(form), len(FORMS))
-        for size, largest in zip(sizes, largest_sizes(layer, form), strict=True):
-            encoder.integer(size - 1, largest)
-    for name, coded in zip(names_of(compact), weights, strict=True):
-        encoder.name(name)
-        weight_code.write(encoder, coded)
-    return encoder.finish(), encoder.items
-
-
-def encode_subspace(model, weights, choice=(0, 1)):
-    """Writes a model as a vector in a subspace of its trainable weights.
-
-    Args:
-        model: The model.
-        weights: `weight_code` formats: the vector, then those of the
-            non-trainable weights.
-        choice: Pair, which of how many architectures this is.
-
-    Returns:
-        As `encode` does.
-    """
-    encoder = _encoder(choice)
-    names = dict(zip(map(id, model.weights), names_of(model), strict=True))
-    others = [names[id(v)] for v in model.non_trainable_weights]
-    for name, coded in zip(["subspace", *others], weights, strict=True):
-        encoder.name(name)
-        weight_code.write(encoder, coded)
-    return encoder.finish(), encoder.items
-
-
-def names_of(model):
-    """Returns a name for each weight: its path, and a number if that repeats."""
-    count, names = collections.Counter(), []
-    for variable in model.weights:
-        count[variable.path] += 1
-        repeated = count[variable.path]
-        names.append(variable.path + (f" ({repeated})" if repeated > 1 else ""))
-    return names
-
-
-def decode(architecture, code, initial=None):
-    """Builds the model of a code word.
-
-    Args:
-        architecture: As `architecture_of` returned it.
-        code: List of bits.
-        initial: Arrays that the decoded ones are added to, or `None`; those of the
-            trainable weights for a vector in a subspace.
-    """
-    facts = json.loads(architecture)
-    model = keras.models.model_from_json(facts["model"])
-    decoder = Decoder(code)
-    if facts["num_choices"] > 1:
-        decoder.integer(facts["num_choices"])
-    if facts["dimension"] is not None:
-        return _decode_subspace(model, facts, decoder, initial)
-    forms = []
-    for layer in compactable(model):
-        form = FORMS[decoder.integer(len(FORMS))]
-        sizes = [1 + decoder.integer(n) for n in largest_sizes(layer, form)]
-        forms.append((form, *sizes))
-    compact = compact_model(model, forms, facts["seed"])
-    arrays = [
-        weight_code.read(decoder, tuple(v.shape)).values() for v in compact.weights
-    ]
-    if initial is not None:
-        arrays = [a + b for a, b in zip(initial, arrays, strict=True)]
-    compact.set_weights(arrays)
-    return compact
-
-
-def _decode_subspace(model, facts, decoder, initial):
-    subspace = Subspace(initial, facts["dimension"], facts["seed"])
-    vector = weight_code.read(decoder, subspace.shape).values()
-    weights = subspace.weights(keras.ops.convert_to_tensor(vector))
-    for variable, value in zip(model.trainable_variables, weights, strict=True):
-        variable.assign(value)
-    for variable in model.non_trainable_weights:
-        variable.assign(weight_code.read(decoder, tuple(variable.shape)).values())
-    return model

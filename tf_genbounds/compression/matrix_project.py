@@ -160,8 +160,13 @@ def project(kernel, count, *, seed, layer=0, distribution="rademacher"):
 
 
 def finite(array):
-    """Returns an array of numbers, or refuses NaN and infinities."""
+    """Returns an array of numbers, or refuses NaN, infinities and quantized ones."""
     array = np.asarray(array)
+    if array.dtype in ("int8", "uint8"):
+        raise ValueError(
+            "`kernel` must hold weights, and not the integers of a quantized layer, "
+            f"whose scale is elsewhere. Received: kernel.dtype={array.dtype}"
+        )
     if not np.isfinite(array).all():
         raise ValueError("`kernel` must be finite. Received: NaN or infinity")
     return array

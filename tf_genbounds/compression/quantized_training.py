@@ -14,6 +14,10 @@ from tf_genbounds.compression.compact import compactable
 from tf_genbounds.compression.certified import certified
 from tf_genbounds.compression.freezing import Freezing
 from tf_genbounds.compression.grid_array import GridArray
+from tf_genbounds.compression.rebuilding import check_trainable
+from tf_genbounds.compression.rebuilding import derived_from
+from tf_genbounds.compression.rebuilding import float32_copy
+from tf_genbounds.compression.rebuilding import set_weights
 
 # The share of frozen weights from which on the steps are those of the code.
 _FIXED = 0.5
@@ -41,7 +45,8 @@ class QuantizedTraining(keras.Model):
 
     Args:
         model: A built Functional or Sequential model. Its trainable weights are
-            rounded; others are written as float16. After `fit` it has the weights
+            rounded; others are written as float16, the
+            statistics of `Normalization` as float32. After `fit` it has the weights
             of the rounded network.
         num_samples: Integer, of the certificate.
         num_levels: Odd integer, `2 n + 1`, of the arrays of two or more axes.
@@ -95,6 +100,7 @@ class QuantizedTraining(keras.Model):
         name=None,
         **kwargs,
     ):
+        check_trainable(model)
         super().__init__(name=name or model.name, **kwargs)
         check_positive("num_samples", num_samples)
         check_positive("num_stages", num_stages)
@@ -305,23 +311,27 @@ class QuantizedTraining(keras.Model):
             `compression.Compressed`.
         """
         self.assign_rounded()
-        model = self.model
         rounded = iter(self._coded())
-        trainable = {id(v) for v in model.trainable_variables}
+        trainable = {id(v) for v in self.model.trainable_variables}
         coded = [
-            next(rounded)
-            if id(v) in trainable
-            else weight_code.half(ops.convert_to_numpy(v))
-            for v in model.weights
+            next(rounded) if id(v) in trainable else self._statistic(v)
+            for v in self.model.weights
         ]
+        model = float32_copy(self.model)
         forms = [("plain",)] * len(compactable(model))
         compact = compact_model(model, forms, 0)
-        compact.set_weights([c.values() for c in coded])
+        set_weights(compact, [c.values() for c in coded])
         return certified(
             model, forms, coded, compact, data, delta=delta, batch_size=batch_size,
             choice=choice,
             threshold=threshold,
         )  # fmt: skip
+
+    def _statistic(self, variable):
+        """A weight that is not trained, as it is written."""
+        derived = id(variable) in derived_from(self.model)
+        write = weight_code.exact if derived else weight_code.half
+        return write(ops.convert_to_numpy(variable))
 
     def get_config(self):
         return {

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_genbounds.compression import weight_code
 from tf_genbounds.compression.certified import certified_subspace
 from tf_genbounds.compression.quantized_training import QuantizedTraining
+from tf_genbounds.compression.rebuilding import check_trainable
+from tf_genbounds.compression.rebuilding import float32_copy
 from tf_genbounds.compression.subspace import Subspace
 from tf_genbounds.compression.subspace import check_dimension
 
@@ -58,6 +59,7 @@ class RandomSubspace(QuantizedTraining):
     """
 
     def __init__(self, model, dimension, num_samples, seed=0, **options):
+        check_trainable(model)
         weights = [ops.convert_to_numpy(v) for v in model.trainable_variables]
         check_dimension(dimension, sum(w.size for w in weights))
         self._initial = weights, dimension, seed
@@ -99,12 +101,9 @@ class RandomSubspace(QuantizedTraining):
             `compression.Compressed`.
         """
         self.assign_rounded()
-        others = [
-            weight_code.half(ops.convert_to_numpy(v))
-            for v in self.model.non_trainable_weights
-        ]
+        others = [self._statistic(v) for v in self.model.non_trainable_weights]
         return certified_subspace(
-            self.model,
+            float32_copy(self.model),
             [*self._coded(), *others],
             [ops.convert_to_numpy(v) for v in self.origin],
             data,

@@ -65,7 +65,7 @@ class Goal:
         return True
 
 
-def search_levels(arrays, sensitivity, evaluate, goal):
+def search_levels(arrays, sensitivity, evaluate, goal, exact=()):
     """Chooses the levels of each array.
 
     In each step the array goes one step down the ladder for which the predicted
@@ -78,17 +78,23 @@ def search_levels(arrays, sensitivity, evaluate, goal):
             of the array shows in the output of its layer.
         evaluate: Function of a list of decoded arrays, the train error.
         goal: `Goal`.
+        exact: Indices of the arrays that are not rounded.
 
     Returns:
         List of `weight_code.Levels` or `Floats`.
     """
-    rungs = [[weight_code.levels(a, LADDER[0])] for a in arrays]
+    rungs = [
+        [weight_code.exact(a) if i in exact else weight_code.levels(a, LADDER[0])]
+        for i, a in enumerate(arrays)
+    ]
     chosen = [rung[0] for rung in rungs]
     goal.kept = goal.accepts(
         evaluate([c.values() for c in chosen]), _bits(chosen)
     ) and goal.kept
     position = [0] * len(arrays)
-    blocked = [isinstance(c, weight_code.Floats) for c in chosen]
+    blocked = [
+        i in exact or isinstance(c, weight_code.Floats) for i, c in enumerate(chosen)
+    ]
     while not goal.reached(_bits(chosen)):
         found = []
         for i, array in enumerate(arrays):

@@ -96,6 +96,12 @@ def half(array):
     return Floats(array, "e")
 
 
+def exact(array):
+    """Keeps the float32 numbers of an array, which are cheap if all are zero."""
+    array = finite(array).astype("float32")
+    return Floats(array) if np.any(array) else levels(array, 1)
+
+
 def write(encoder, coded):
     """Writes a `Levels` or `Floats`."""
     encoder.integer(FORMATS.index(type(coded)), len(FORMATS))
