@@ -163,7 +163,7 @@ def _has_changed(layer, name):
 
 
 def _array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
+    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(tensor))
 
 
 def _digests(inputs):
