@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from tf_genbounds import backend
+from tf_genbounds import functional
 from tf_genbounds.two_phase import TwoPhaseTraining
 
 SAMPLES = 100
@@ -154,4 +155,6 @@ def test_what_is_counted_is_computed_without_tf32(monkeypatch):
     run.bound()
     # Logits, outputs, path features and path weights.
     assert modes == [False] * 4
+    functional.path_weight_norms(run.model)  # By itself, too.
+    assert modes == [False] * 5
     assert tensor_float_32()
