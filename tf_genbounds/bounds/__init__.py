@@ -23,6 +23,9 @@ from tf_genbounds.bounds.effective_parameters import effective_parameters
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.rounding import at_least
+from tf_genbounds.bounds.rounding import at_most
+from tf_genbounds.bounds.rounding import confidence
 from tf_genbounds.bounds.truncation_parameters import truncation_parameters
 from tf_genbounds.bounds.validation import validation_bound
 
@@ -32,9 +35,12 @@ __all__ = [
     "Complexity",
     "ConcentrationConstants",
     "LayerComplexity",
+    "at_least",
+    "at_most",
     "bernstein_slack",
     "certified_feature_norm",
     "certified_ranges",
+    "confidence",
     "data_dependent_bound",
     "data_independent_bound",
     "effective_parameters",
