@@ -23,6 +23,9 @@ from tf_genbounds.bounds.effective_parameters import effective_parameters
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.tails import betting_inverse
+from tf_genbounds.bounds.tails import binomial_tail_inverse
+from tf_genbounds.bounds.tails import empirical_bernstein_slack
 from tf_genbounds.bounds.truncation_parameters import truncation_parameters
 from tf_genbounds.bounds.validation import validation_bound
 
@@ -33,11 +36,14 @@ __all__ = [
     "ConcentrationConstants",
     "LayerComplexity",
     "bernstein_slack",
+    "betting_inverse",
+    "binomial_tail_inverse",
     "certified_feature_norm",
     "certified_ranges",
     "data_dependent_bound",
     "data_independent_bound",
     "effective_parameters",
+    "empirical_bernstein_slack",
     "finite_class_bound",
     "gap_decomposition",
     "gram_constants",
