@@ -130,3 +130,8 @@ def test_refuses_bad_sample_sizes(num_samples):
 def test_refuses_unknown_status():
     with pytest.raises(ValueError, match="Did you mean 'checked'"):
         Assumption("p", "cheked")
+
+
+def test_the_failure_probability_is_rounded_up():
+    # 0.012341 as 0.01234 would promise more.
+    assert "at least 1 - 0.01235 over" in str(a_bound(delta=0.012341))

@@ -194,7 +194,12 @@ def test_certified_feature_norm_is_reached_with_open_gates(hidden, bias):
 def test_statement_has_its_conditions():
     text = str(call(feature_norms=None, feature_norm_bound=3.0))
     assert "every possible input have a norm of at most 3, by construction" in text
-    assert "do not depend on the sample" in text
+    assert "the gates were trained from do not depend on the sample" in text
+    assert "validation data that trained the gates do not depend on" in text
+    # A premise is rounded down: a norm of 3.00001 is not at most 3.
+    assert "have a norm of at most 2.999," in str(
+        call(feature_norms=None, feature_norm_bound=2.99999)
+    )
     assert "fixed before the sample" in text
     assert "fixed before the sample" not in str(call(chosen_after_training=True))
 

@@ -168,3 +168,12 @@ def test_refuses_bad_arguments(change, match):
 def test_refuses_what_is_no_error_rate(error):
     with pytest.raises(ValueError, match="Received: validation_error"):
         validation_bound(error, num_samples=10)
+
+
+def test_a_premise_is_rounded_down():
+    # The bound needs a variance of at most 0.123456; 0.1235 would not do.
+    bound = validation_bound(
+        0.1, num_samples=100, form="paper", variance=0.123456, largest=0.98765
+    )
+    assert "the variance of the loss is at most 0.1234," in str(bound)
+    assert "exceeds no loss by more than 0.9876" in str(bound)

@@ -323,6 +323,17 @@ def test_output_of_several():
         functional.path_weight_norms(frozen, output=2)
 
 
+def test_the_longest_path_features_of_an_output_count():
+    """One unit sees (3, 4), the other 3 alone: norms 5 and 3, mean of squares 17."""
+    inputs = keras.Input((2,))
+    units = [layers.Dense(1, use_bias=False)(t) for t in (inputs, inputs[:, :1])]
+    model = keras.Model(inputs, layers.Concatenate()(units))
+    norms = functional.path_feature_norms(model, np.array([[3.0, 4.0]]))
+    np.testing.assert_allclose(norms, [5.0], rtol=1e-6)
+    # Two paths to the one unit, one to the other.
+    assert functional.path_count(model, log=False) == pytest.approx(2.0)
+
+
 def test_mixed_precision_is_measured_in_float32():
     model, _ = convolutional()
     x = data(model, 3)

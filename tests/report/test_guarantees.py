@@ -96,3 +96,23 @@ def test_a_complexity_is_refused(single):
     )
     # The name of a phase is no curve.
     assert made.bounds == {"mine": bound} and made.history == {"loss": [1.0]}
+
+
+def test_the_table_claims_no_more_than_is_proved(compared):
+    slack = {"a": 0.000004, "b": 0.11111}
+    bound = bounds.Bound(
+        name="Test",
+        value=0.123414,
+        empirical=0.012301,
+        slack=slack,
+        delta=1e-5,
+        num_samples=10,
+        assumptions=(),
+        reference="",
+    )
+    table = guarantees(dataclasses.replace(compared, bounds={"it": bound}))
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    # Each is 0.4 units of its last digit below what stands here, or less.
+    assert (row["At most"], row["Seen"]) == ("0.1235", "0.01231")
+    assert row["Slack"] == "0.1112"  # 0.111114.
+    assert row["Probability"] == "0.9999"

@@ -12,6 +12,13 @@ from tf_genbounds.gates import Gate
 from tf_genbounds.two_phase import freeze_activation_pattern
 
 
+@pytest.fixture(autouse=True)
+def full_precision():
+    """The tolerances are of float32: a GPU's TF32 has 10 bits."""
+    with backend.full_precision():
+        yield
+
+
 def one_dimension():
     return keras.Sequential(
         [

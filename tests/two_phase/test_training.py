@@ -306,6 +306,9 @@ def test_xla_and_mixed_precision():
     run.compile("adam", LOSS, jit_compile=True)
     history = run.fit(models.images(), 1, 1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+    # What is counted in float32 is not what this model decides.
+    with pytest.raises(ValueError, match="layer 'conv' with dtype float16"):
+        run.bound()
 
 
 # A run that is killed -------------------------------------------------------------
@@ -478,16 +481,46 @@ def test_a_gate_that_moved_is_found():
     assert not run.bound().failed
 
 
-def test_bound_of_a_softmax_and_after_a_backup(tmp_path):
-    inputs = keras.Input((6,))
-    x = layers.Dense(4, activation="relu")(inputs)
-    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
-    run = TwoPhaseTraining(model, 0.5)
-    run.compile("adam", "sparse_categorical_crossentropy")
+def test_there_is_no_bound_before_the_switch():
     with pytest.raises(RuntimeError, match="frozen activation pattern"):
-        run.bound()
-    run.fit(data(), 1, 1, verbose=0)
-    assert not run.bound(constant="paper").failed
+        training().bound()
+
+
+def moving_gates(epoch):
+    """Moves a gate before an epoch of the second phase."""
+
+    class Move(keras.callbacks.Callback):
+        def on_epoch_begin(self, current, logs=None):
+            if current == epoch:
+                gate = self.model.get_layer("first_gate")
+                gate.set_weights([w + 1.0 for w in gate.get_weights()])
+
+    return Move()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_after_a_backup_the_gates_are_compared_with_those_of_the_switch(
+    moved, tmp_path
+):
+    callbacks = [moving_gates(2)] * moved + [Interrupt(3)]
+    first = training()
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(data(), 1, 9, callbacks=callbacks, backup_dir=tmp_path, verbose=0)
+    # Started again with other weights, whose gates at the switch were others.
+    again = training(model=models.randomize(models.dense(), seed=5))
+    again.fit(data(), 1, 3, backup_dir=tmp_path, verbose=0)
+    for a, b in zip(
+        *(run.model.get_layer("first_gate").get_weights() for run in (first, again)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    found = again.bound()
+    assert [a.text for a in found.failed] == [
+        "the gates are those of the end of the standard phase"
+    ] * moved
+    # What the first start had is told by the second, which had no callbacks.
+    names = "(Move, Interrupt)" if moved else "(Interrupt)"
+    assert f"the callbacks of the standard phase {names}" in found.statement()
 
 
 def test_bad_arguments():

@@ -23,6 +23,9 @@ from tf_genbounds.bounds.effective_parameters import effective_parameters
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.rounding import at_least
+from tf_genbounds.bounds.rounding import at_most
+from tf_genbounds.bounds.rounding import confidence
 from tf_genbounds.bounds.tails import betting_inverse
 from tf_genbounds.bounds.tails import binomial_tail_inverse
 from tf_genbounds.bounds.tails import empirical_bernstein_slack
@@ -35,11 +38,14 @@ __all__ = [
     "Complexity",
     "ConcentrationConstants",
     "LayerComplexity",
+    "at_least",
+    "at_most",
     "bernstein_slack",
     "betting_inverse",
     "binomial_tail_inverse",
     "certified_feature_norm",
     "certified_ranges",
+    "confidence",
     "data_dependent_bound",
     "data_independent_bound",
     "effective_parameters",

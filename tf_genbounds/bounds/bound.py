@@ -1,11 +1,11 @@
 """`Bound`: a statement about unseen data, with every constant in it."""
 
 import dataclasses
-import decimal
 import math
 import numbers
 
 from tf_genbounds.bounds.complexity import Result
+from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.plain import from_plain
 
 
@@ -67,19 +67,22 @@ class Bound(Result):
 
         To four digits, as it is printed: 0.99999 is vacuous.
         """
-        return not float(_round_up(self.value)) < self.trivial
+        return not float(at_most(self.value)) < self.trivial
 
     def statement(self):
-        """Returns the bound as one sentence, rounded up, capped at `trivial`."""
+        """Returns the bound as one sentence, rounded up, capped at `trivial`.
+
+        The failure probability is rounded up as well.
+        """
         shown = self.trivial if self.vacuous else self.value
         slack = math.fsum(self.slack.values())
-        parts = f"{_round_up(self.empirical)} seen, {_round_up(slack)} slack"
+        parts = f"{at_most(self.empirical)} seen, {at_most(slack)} slack"
         if self.vacuous:
             parts += ": vacuous"
         sentence = (
-            f"{self.name}: with probability at least 1 - {self.delta:g} over the "
-            f"draw of {self.num_samples:,} samples, {self.quantity} is at most "
-            f"{_round_up(shown)} ({parts})"
+            f"{self.name}: with probability at least 1 - {at_most(self.delta)} over "
+            f"the draw of {self.num_samples:,} samples, {self.quantity} is at most "
+            f"{at_most(shown)} ({parts})"
         )
         open_ = [a.text for a in self.assumptions if a.status == "unchecked"]
         if open_:
@@ -112,9 +115,3 @@ def check_num_samples(num_samples):
             "`num_samples` must be a positive integer. "
             f"Received: num_samples={num_samples}"
         )
-
-
-def _round_up(value, digits=4):
-    # Up, or the printed statement would claim more than the theorem.
-    context = decimal.Context(prec=digits, rounding=decimal.ROUND_CEILING)
-    return f"{float(context.create_decimal(repr(float(value)))):g}"

@@ -17,6 +17,7 @@ from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import bernstein_slack
 from tf_genbounds.bounds.concentration import matrix_bernstein_slack
+from tf_genbounds.bounds.data_independent import GATES
 from tf_genbounds.checks import check_choice
 
 REFERENCE = "https://arxiv.org/abs/1710.05468, Definition 3 and Proposition 4"
@@ -158,7 +159,7 @@ def probabilistic_constants(
         delta=delta,
         assumptions=(
             IID,
-            Assumption("gates and preprocessing do not depend on the sample"),
+            *GATES,
             Assumption(
                 "the ranges of features and products hold for every possible input"
             ),

@@ -10,7 +10,22 @@ from tf_genbounds.bounds.bound import check_delta
 from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import hoeffding_slack
+from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.checks import check_choice
+
+# What the gates are made of: each has to be fixed before the sample is drawn.
+GATES = (
+    Assumption(
+        "the weights that the gates were trained from do not depend on the sample"
+    ),
+    Assumption(
+        "the samples, callbacks and validation data that trained the gates do not "
+        "depend on the sample"
+    ),
+    Assumption(
+        "preprocessing, architecture and hyper-parameters do not depend on the sample"
+    ),
+)
 
 
 def data_independent_bound(
@@ -189,11 +204,10 @@ def _factor(constant, num_classes):
 def _assumptions(margin, weight_norm, feature_norm_bound, chosen_after_training):
     found = [
         IID,
+        *GATES,
         Assumption(
-            "gates, preprocessing and hyper-parameters do not depend on the sample"
-        ),
-        Assumption(
-            f"the path weights of each class have a norm of at most {weight_norm:g}"
+            f"the path weights of each class have a norm of at most "
+            f"{at_least(weight_norm)}"
         ),
         Assumption.of("the margin is positive", margin > 0),
     ]
@@ -201,7 +215,7 @@ def _assumptions(margin, weight_norm, feature_norm_bound, chosen_after_training)
         found.append(
             Assumption(
                 "the path features of every possible input have a norm of at most "
-                f"{feature_norm_bound:g}, by construction"
+                f"{at_least(feature_norm_bound)}, by construction"
             )
         )
     if chosen_after_training:

@@ -10,6 +10,7 @@ from tf_genbounds.bounds.concentration import check_loss
 from tf_genbounds.bounds.concentration import hoeffding_slack
 from tf_genbounds.bounds.concentration import klinv
 from tf_genbounds.bounds.concentration import log_count
+from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.tails import betting_inverse
 from tf_genbounds.bounds.tails import binomial_tail_inverse
 from tf_genbounds.bounds.tails import check_losses
@@ -157,13 +158,15 @@ def validation_bound(
         if variance is not None:
             assumptions.append(
                 Assumption(
-                    f"the variance of the loss is at most {variance:g}, by "
+                    f"the variance of the loss is at most {at_least(variance)}, by "
                     "knowledge from outside the sample"
                 )
             )
         if largest is not None:
             assumptions.append(
-                Assumption(f"the risk exceeds no loss by more than {largest:g}")
+                Assumption(
+                    f"the risk exceeds no loss by more than {at_least(largest)}"
+                )
             )
         options = dict(
             variance=0.25 if variance is None else variance,

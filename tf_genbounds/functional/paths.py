@@ -181,9 +181,10 @@ def _pass(model, mode, output):
     values = backend.values(model.variables)
 
     def run(x=()):
+        with backend.full_precision():
+            found = compiled(values, x)
         return tuple(
-            np.asarray(keras.ops.convert_to_numpy(t), "float64")
-            for t in compiled(values, x)
+            np.asarray(keras.ops.convert_to_numpy(t), "float64") for t in found
         )
 
     return run

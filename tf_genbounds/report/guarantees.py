@@ -2,6 +2,8 @@
 
 import math
 
+from tf_genbounds.bounds import at_most
+from tf_genbounds.bounds import confidence
 from tf_genbounds.report.quantities import GUARANTEE
 from tf_genbounds.report.quantities import STATEMENT
 from tf_genbounds.report.quantities import STATEMENT_WITH_BOUNDS
@@ -22,10 +24,10 @@ def guarantees(report):
             label,
             f"{bound.quantity}, {bound.name}",
             verdict(bound),
-            number(bound.empirical),
-            number(math.fsum(bound.slack.values())),
-            number(bound.value),
-            number(1 - bound.delta),
+            _up(bound.empirical),
+            _up(math.fsum(bound.slack.values())),
+            _up(bound.value),
+            number(float(confidence(bound.delta))),
             number(bound.num_samples),
         ]
         for label, bound in report.bounds.items()
@@ -47,5 +49,10 @@ def verdict(bound):
     if bound.failed:
         return "no guarantee: an assumption fails"
     if bound.vacuous:
-        return f"vacuous: it is at most {bound.trivial:g} anyway"
+        return f"vacuous: it is at most {at_most(bound.trivial)} anyway"
     return "a guarantee"
+
+
+def _up(value):
+    # To the digits of `number`, so that it rounds no further.
+    return number(float(at_most(value)))

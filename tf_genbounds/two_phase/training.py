@@ -1,14 +1,19 @@
 """Training in two phases: `TwoPhaseTraining`."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
 from tf_genbounds import backend
+from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.two_phase import backup
 from tf_genbounds.two_phase.freeze import freeze_activation_pattern
 from tf_genbounds.two_phase.freeze import refuse_others
 from tf_genbounds.two_phase.guarantee import bound
 from tf_genbounds.two_phase.guarantee import gate_digest
+from tf_genbounds.two_phase.independence import Origin
+from tf_genbounds.two_phase.independence import count_shared
 from tf_genbounds.two_phase.split import Batches
 from tf_genbounds.two_phase.split import PhaseData
 from tf_genbounds.two_phase.split import read
@@ -21,16 +26,25 @@ class TwoPhaseTraining:
     The *standard phase* trains `model` in the usual way on a fraction of the
     data. Then the pattern of active units becomes a fixed function of the
     input (see `freeze_activation_pattern`), and the *freeze phase* trains the
-    path weights on the rest. Since the pattern does not depend on the rest, a
+    path weights on the rest. If the pattern does not depend on the rest, a
     bound holds for all path weights: `bound`.
 
     The split is decided by the seed, before training and without a look at the
     samples. A sample of one phase is never seen in the other. The two phases
     have an optimizer state each.
 
+    For the bound, nothing that decides the pattern may depend on the samples of
+    the freeze phase: not the weights that the model comes with (take fresh ones,
+    or such as were trained on other data), nor the callbacks, validation data,
+    class weights and sample weights of the standard phase, nor preprocessing
+    (the statistics of a normalization), architecture and hyper-parameters. What
+    the run sees of that is in the assumptions of the bound; the rest is up to
+    you.
+
     Args:
         model: A built Functional or Sequential model that
             `freeze_activation_pattern` supports. The standard phase trains it.
+            Its weights must not depend on the samples of the freeze phase.
         standard_fraction: Float in [0, 1], the share of the samples for the
             standard phase. With 0 the pattern is that of the weights as they
             are; 1 is ordinary training. Defaults to `0.1`.
@@ -93,6 +107,8 @@ class TwoPhaseTraining:
         self._data = None
         self._done = {"standard": 0, "freeze": 0}
         self._gates = None
+        self._origin = Origin()
+        self._origin.see_model(model)  # Before `compile` replaces its optimizer.
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **options):
         """Says how to train, as `keras.Model.compile` does.
@@ -142,6 +158,11 @@ class TwoPhaseTraining:
         on: with the standard phase if that was interrupted, else with
         `freeze_epochs` more of the freeze phase and `standard_epochs=0`.
 
+        Validation data, callbacks and weights that depend on samples of the
+        freeze phase are for the freeze phase only: in the standard phase they
+        could tell the gates about these. To give each phase its own, call `fit`
+        twice, first with `freeze_epochs=0`.
+
         Args:
             data: A tuple `(x, y)` or `(x, y, sample_weight)` of arrays, or a
                 `tf.data.Dataset` or `keras.utils.PyDataset` of batches. A
@@ -150,11 +171,13 @@ class TwoPhaseTraining:
             standard_epochs: Integer, epochs of the standard phase.
             freeze_epochs: Integer, epochs of the freeze phase.
             batch_size: Integer. Defaults to 32, or the dataset's.
-            validation_data: As for `keras.Model.fit`.
+            validation_data: As for `keras.Model.fit`. In the standard phase the
+                bound fails if an input of it is one of the freeze phase.
             class_weight: As for `keras.Model.fit`.
             shuffle: Boolean, whether the order of the samples changes in each
                 epoch.
-            callbacks: List of `keras.callbacks.Callback`.
+            callbacks: List of `keras.callbacks.Callback`. Those of the standard
+                phase are named in the bound.
             verbose: As for `keras.Model.fit`.
             backup_dir: Directory in which the run is saved at the end of each
                 epoch, or `None`. A run that was killed goes on from there when
@@ -172,6 +195,8 @@ class TwoPhaseTraining:
         if self._options is None:
             raise RuntimeError("Call `compile` before `fit`.")
         self._data, batch_size = read(data, batch_size)
+        if self.phase_data is None:
+            self._origin.see_model(self.model)
         self._split()
         if self.phase == "freeze" and standard_epochs:
             raise ValueError(
@@ -193,6 +218,14 @@ class TwoPhaseTraining:
                 self._switch()
             if self.phase != phase or self._done[phase] >= goal[phase]:
                 continue
+            if phase == "standard":
+                self._origin.see_fit(
+                    take(self._data[0], self.phase_data.freeze),
+                    callbacks=callbacks,
+                    validation_data=validation_data,
+                    class_weight=class_weight,
+                    weights=len(self._data) == 3,
+                )
             start = sum(self._done.values())
             saving = []
             if backup_dir is not None:
@@ -221,9 +254,10 @@ class TwoPhaseTraining:
         """Bounds the risk of `model` by the samples of the freeze phase.
 
         `bounds.data_independent_bound` in the form of the sample, with the
-        margins, path features and path weights of the frozen model in float32.
-        The margin `rho` is the power of two with the least bound: that choice
-        is paid for.
+        margins, path features and path weights of the frozen model in float32,
+        with TF32 off. The margin `rho` is the power of two with the least bound:
+        that choice is paid for. It speaks of the logits, before a softmax or
+        sigmoid at the end: the largest one decides, or the sign of a single one.
 
         Args:
             delta: Float in (0, 1). Defaults to `0.05`.
@@ -232,11 +266,17 @@ class TwoPhaseTraining:
             batch_size: Integer. Defaults to `128`.
 
         Returns:
-            `bounds.Bound`, which may be vacuous. The assumptions on the run
-            are checked.
+            `bounds.Bound`, which may be vacuous. What the run can see of its
+            assumptions is checked: whether the gates moved, whether validation
+            data of the standard phase has inputs of the freeze phase, and whether
+            `predict` decides as the logits do. The others are named: that
+            weights, callbacks and preprocessing do not depend on the samples.
 
         Raises:
             RuntimeError: Before the freeze phase.
+            ValueError: If the model computes in another dtype than float32, as
+                under a mixed policy: what is counted would not be what `model`
+                computes.
         """
         if self.phase != "freeze":
             raise RuntimeError(
@@ -250,15 +290,38 @@ class TwoPhaseTraining:
             self.model,
             x,
             y,
-            gates_are_frozen=gate_digest(self.model) == self._gates,
-            disjoint=not np.intersect1d(
-                self.phase_data.standard, self.phase_data.freeze
-            ).size,
+            assumptions=self._assumptions(x),
             delta=delta,
             constant=constant,
             output=output,
             batch_size=batch_size,
         )
+
+    def _assumptions(self, x):
+        """What the gates depend on, given the inputs of the freeze phase."""
+        found = [
+            *self._origin.assumptions(),
+            Assumption.of(
+                "the gates are those of the end of the standard phase",
+                gate_digest(self.model) == self._gates,
+            ),
+            Assumption.of(
+                "no sample of the standard phase is counted",
+                not np.intersect1d(
+                    self.phase_data.standard, self.phase_data.freeze
+                ).size,
+            ),
+        ]
+        seen = take(self._data[0], self.phase_data.standard)
+        repeated = count_shared(x, seen)
+        if repeated:
+            found.append(
+                Assumption(
+                    f"the {repeated:,} inputs of the freeze phase that the standard "
+                    "phase has as well are independent draws, and no copies"
+                )
+            )
+        return tuple(found)
 
     def _compile_model(self):
         options = dict(self._options)
@@ -306,6 +369,7 @@ class TwoPhaseTraining:
             "epoch": self.history.epoch,
             "history": self.history.history,
             "gates": self._gates,
+            "origin": dataclasses.asdict(self._origin),
             "digest": self.phase_data.digest,
             "seed": self.seed,
             "standard_fraction": self.standard_fraction,
@@ -329,6 +393,7 @@ class TwoPhaseTraining:
         backup.restore(self.model, arrays)
         self._done = state["done"]
         self._gates = state["gates"]
+        self._origin = Origin(**state["origin"])
         self.history.epoch = state["epoch"]
         self.history.history = state["history"]
         if state["finished"]:  # A callback may have stopped it early.
