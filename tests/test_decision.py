@@ -190,3 +190,12 @@ def test_compact_layers_end_as_the_layers_in_whose_place_they_stand(method, end)
     assert measure(
         compressed.model, (X, Y), quantities=["margins"], verbose=0
     ).train_error == expected / 40
+
+
+def test_a_model_that_returns_its_input_has_an_end():
+    # Its output is its input, so that a walk back from it must not go in a circle.
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Activation("linear"), keras.layers.Dropout(0.5)]
+    )
+    data = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([1, 1, 1])
+    assert count_errors(model, data).errors == 2

@@ -127,7 +127,8 @@ class Graph:
                 # If the activation is itself a layer, this is its input.
                 self._producer.setdefault(id(call.pre_activation), call)
             for tensor in call.outputs:
-                self._producer.setdefault(id(tensor), call)
+                if id(tensor) not in self._inputs:  # Nobody made these.
+                    self._producer.setdefault(id(tensor), call)
             for tensor in call.inputs:
                 self._consumers[id(tensor)].append(call)
         reasons = self._reasons()
