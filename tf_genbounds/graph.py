@@ -123,11 +123,12 @@ class Graph:
         self._producer = {}
         self._consumers = collections.defaultdict(list)
         for call in calls:
-            if call.pre_activation is not None:
-                # If the activation is itself a layer, this is its input.
-                self._producer.setdefault(id(call.pre_activation), call)
-            for tensor in call.outputs:
-                if id(tensor) not in self._inputs:  # Nobody made these.
+            # What a call only received, such as an input of the model that an
+            # identity returns, it did not make.
+            received = {id(tensor) for tensor in call.inputs}
+            made = [t for t in (call.pre_activation, *call.outputs) if t is not None]
+            for tensor in made:
+                if id(tensor) not in received:
                     self._producer.setdefault(id(tensor), call)
             for tensor in call.inputs:
                 self._consumers[id(tensor)].append(call)
