@@ -61,6 +61,25 @@ def run_script(*arguments, code=""):
     )
 
 
+def test_certify_says_one_sentence_and_verify_checks_it(saved, tmp_path, capfd):
+    out = str(tmp_path / "certificate.json")
+    data = ["--data", "digits"]
+    options = ["--num-models", "3", "--groups", "class", "--out", out]
+    assert main(["certify", saved, *data, *options]) == 0
+    printed = capfd.readouterr().out
+    assert printed.startswith("With probability 0.95 over the draw of the 360 examples")
+    assert "chosen among 3 models" in printed and "Seen" in printed
+    assert main(["verify", out, saved, *data]) == 0
+    assert capfd.readouterr().out.startswith("Verified. With probability")
+    assert main(["verify", out, saved, *data, "--split", "train"]) != 0
+    assert "sha256 of the data" in capfd.readouterr().err
+    assert main(["verify", saved, saved, *data]) != 0
+    assert "cannot be read as a certificate" in capfd.readouterr().err
+    assert main(["certify", saved, *data, "--top-k", "2", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["settings"]["k"] == 2 and found["kind"] == "held_out"
+
+
 def test_measure_prints_what_measure_returns(saved, tmp_path, capfd):
     out = str(tmp_path / "m.json")
     options = ["--data", "digits", "--num-samples", "9", "--seed", "2"]

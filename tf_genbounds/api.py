@@ -11,6 +11,8 @@ from tf_genbounds import losses
 from tf_genbounds import metrics
 from tf_genbounds import regularizers
 from tf_genbounds import two_phase
+from tf_genbounds.certificates import Certificate
+from tf_genbounds.certificates import certify
 from tf_genbounds.compression import compress
 from tf_genbounds.measure import measure
 from tf_genbounds.measurements import LayerMeasurements
@@ -20,12 +22,14 @@ from tf_genbounds.report import Report
 from tf_genbounds.report import report
 
 __all__ = [
+    "Certificate",
     "LayerMeasurements",
     "Measurements",
     "MonitoredModel",
     "Report",
     "bounds",
     "callbacks",
+    "certify",
     "compress",
     "compression",
     "data",

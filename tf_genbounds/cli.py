@@ -14,6 +14,12 @@ from tf_genbounds._version import __version__
 _COMPRESS_EXAMPLE = (
     "example: tf-genbounds compress model.keras --data mnist --out model.code"
 )
+_CERTIFY_EXAMPLE = (
+    "example: tf-genbounds certify model.keras --data mnist --out certificate.json"
+)
+_VERIFY_EXAMPLE = (
+    "example: tf-genbounds verify certificate.json model.keras --data mnist"
+)
 _DEMO_EXAMPLE = "example: tf-genbounds demo --out demo --epochs 5"
 _REPORT_EXAMPLE = (
     "example: tf-genbounds report model.keras --data mnist --out mnist-report"
@@ -82,6 +88,52 @@ def _parser():
         "--epochs", metavar="N", type=int, default=15, help="default: %(default)s"
     )
     demo.set_defaults(run=commands.demo)
+
+    certify = subparsers.add_parser(
+        "certify",
+        help="prove how wrong a saved model can be, by held-out data",
+        description="Says how wrong a saved model can be on data drawn in the same "
+        "way as a split that it was neither trained nor chosen on.",
+        epilog=_CERTIFY_EXAMPLE,
+    )
+    _add_model(certify)
+    certify.add_argument(
+        "--num-models",
+        metavar="N",
+        type=int,
+        default=1,
+        help="among how many models this one was chosen with a look at the split "
+        "(default: %(default)s)",
+    )
+    certify.add_argument(
+        "--groups",
+        metavar="class",
+        choices=("class",),
+        help="for a statement about every class at once: class",
+    )
+    certify.add_argument(
+        "--top-k",
+        metavar="K",
+        type=int,
+        help="count an example as right if its class is among the first K",
+    )
+    certify.add_argument(
+        "--out", metavar="FILE", help="write the certificate to this file, as JSON"
+    )
+    certify.set_defaults(run=commands.certify)
+
+    verify = subparsers.add_parser(
+        "verify",
+        help="check a certificate by computing it again",
+        description="Computes again what a certificate says of a saved model and a "
+        "split, and fails if anything differs.",
+        epilog=_VERIFY_EXAMPLE,
+    )
+    verify.add_argument(
+        "certificate", metavar="CERTIFICATE.json", help="what certify wrote"
+    )
+    _add_model(verify)
+    verify.set_defaults(run=commands.verify)
 
     report = subparsers.add_parser(
         "report",
@@ -158,13 +210,6 @@ def _parser():
         help="of the numbers of a layer, for all but quantize (default: %(default)s)",
     )
     compress.add_argument(
-        "--delta",
-        metavar="P",
-        type=float,
-        default=0.05,
-        help="failure probability of the certificate (default: %(default)s)",
-    )
-    compress.add_argument(
         "--tolerance",
         metavar="E",
         type=float,
@@ -195,7 +240,22 @@ def _parser():
     )
     experiment.set_defaults(run=commands.experiment)
 
-    for command in (report, measure, compress):
+    for command in (certify, compress):
+        command.add_argument(
+            "--delta",
+            metavar="P",
+            type=float,
+            default=0.05,
+            help="failure probability of the certificate (default: %(default)s)",
+        )
+    for command in (certify, verify):
+        command.add_argument(
+            "--split",
+            metavar="SPLIT",
+            default="test",
+            help="what was held out (default: %(default)s)",
+        )
+    for command in (certify, report, measure, compress):
         command.add_argument(
             "--threshold",
             metavar="T",
@@ -228,7 +288,7 @@ def _parser():
         command.add_argument(
             "--seed", metavar="N", type=int, default=0, help="default: %(default)s"
         )
-    for command in (demo, report, measure, compress, experiment):
+    for command in (demo, certify, verify, report, measure, compress, experiment):
         command.add_argument(
             "--json", action="store_true", help="print the result as JSON"
         )

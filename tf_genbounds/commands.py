@@ -34,6 +34,71 @@ def demo(arguments):
     print(f"\nWritten to {arguments.out}: {', '.join(names)}")
 
 
+def certify(arguments):
+    """Certifies a saved model by held-out data."""
+    from tf_genbounds.certificates import certify as make
+    from tf_genbounds.data import load
+
+    options = {}
+    if arguments.top_k is not None:
+        options = {"metric": "top_k_error", "k": arguments.top_k}
+    certificate = make(
+        _load_model(arguments.model),
+        load(arguments.data, arguments.split),
+        delta=arguments.delta,
+        num_models=arguments.num_models,
+        groups=arguments.groups,
+        threshold=arguments.threshold,
+        **options,
+    )
+    if arguments.out:
+        with _writing(arguments.out):
+            certificate.to_json(arguments.out)
+    print(certificate.to_json() if arguments.json else certificate)
+    if certificate.groups and not arguments.json:
+        _print_groups(certificate)
+
+
+def _print_groups(certificate):
+    from rich.console import Console
+
+    from tf_genbounds.bounds import at_most
+    from tf_genbounds.report.quantities import NOTHING
+    from tf_genbounds.report.table import Table, tuples
+    from tf_genbounds.report.text import rich_table
+
+    rows = [
+        (
+            part.name,
+            f"{part.num_samples:,}",
+            NOTHING if part.empirical is None else at_most(part.empirical),
+            at_most(part.value),
+        )
+        for part in certificate.groups
+    ]
+    headings = ("Part", "Examples", "Seen", "At most")
+    Console(highlight=False).print(rich_table(Table("", headings, tuples(rows))))
+
+
+def verify(arguments):
+    """Checks a certificate by computing it again."""
+    from tf_genbounds.certificates import Certificate
+    from tf_genbounds.data import load
+
+    try:
+        with open(arguments.certificate, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"The file cannot be read as a certificate ({error}). "
+            f"Received: certificate={arguments.certificate!r}"
+        ) from None
+    certificate = Certificate.from_json(text)
+    model, data = _load_model(arguments.model), load(arguments.data, arguments.split)
+    certificate.verify(model, data)
+    print(certificate.to_json() if arguments.json else f"Verified. {certificate}")
+
+
 def report(arguments):
     """Reports on a saved model."""
     from tf_genbounds.data import load

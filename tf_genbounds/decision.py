@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tf_genbounds import backend
+from tf_genbounds.batches import Batch
 from tf_genbounds.batches import batches
 from tf_genbounds.batches import class_indices
 from tf_genbounds.example_wise import check_example_wise
@@ -136,8 +137,60 @@ def count_errors(model, data, *, threshold=None, output=None, batch_size=128):
         ValueError: If the data has no labels, the decision rule is not known, or an
             example's prediction depends on the rest of the batch.
     """
-    network = decision = None
-    errors = count = compared = 0
+    decision = None
+    errors = count = 0
+    for predicted in predictions(model, data, output=output, batch_size=batch_size):
+        if decision is None:
+            decision = decision_of(predicted.network, threshold)
+        errors += int(np.sum(~decision.right(predicted.outputs, predicted.classes())))
+        count += len(predicted.outputs)
+    return ErrorCount(errors, count, decision, predicted.num_compared)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model says of the examples of a batch.
+
+    Attributes:
+        network: `Network`.
+        batch: `Batch`.
+        outputs: Float array, one row for each example that is not padding.
+        num_compared: As of `ErrorCount`.
+    """
+
+    network: Network
+    batch: Batch
+    outputs: np.ndarray
+    num_compared: int
+
+    @property
+    def labels(self):
+        """The labels as they were given, without padding."""
+        return self.network.labels_of(self.batch.y)[: self.batch.count]
+
+    def classes(self):
+        """Returns the labels as class indices, of shape `(samples,)`."""
+        classes = self.outputs.shape[1]
+        return class_indices(self.labels, classes, self.batch.start)
+
+
+def predictions(model, data, *, output=None, batch_size=128):
+    """Yields what `model.predict` returns for labelled data, in float32.
+
+    Args:
+        model: A built Keras model that treats one example at a time.
+        data: Data with labels, as for `measure`.
+        output: Name or index of the output, for a model with several.
+        batch_size: Integer, for arrays.
+
+    Yields:
+        `Predictions`.
+
+    Raises:
+        ValueError: If the data has no labels, or an example's prediction depends on
+            the rest of the batch.
+    """
+    network = None
     with backend.full_precision():
         for batch in batches(data, batch_size=batch_size):
             if batch.y is None:
@@ -148,15 +201,12 @@ def count_errors(model, data, *, threshold=None, output=None, batch_size=128):
             if network is None:
                 check_shapes(model, batch.x)
                 network = Network.of(model, specs(batch.x), output)
-                decision = decision_of(network, threshold)
+                if network.output is None:
+                    network.check_classifier()  # Which says what is missing.
                 compared = check_example_wise(network, batch)
             outputs = keras.tree.flatten(model.predict_on_batch(batch.x))
             outputs = outputs[network.output][: batch.count]
-            labels = network.labels_of(batch.y)[: batch.count]
-            labels = class_indices(labels, outputs.shape[1], batch.start)
-            errors += int(np.sum(~decision.right(outputs, labels)))
-            count += batch.count
-    return ErrorCount(errors, count, decision, compared)
+            yield Predictions(network, batch, outputs, compared)
 
 
 def specs(x):

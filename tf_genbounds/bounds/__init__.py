@@ -26,6 +26,9 @@ from tf_genbounds.bounds.norm_based import norm_based_complexities
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.bounds.rounding import confidence
+from tf_genbounds.bounds.tails import betting_inverse
+from tf_genbounds.bounds.tails import binomial_tail_inverse
+from tf_genbounds.bounds.tails import empirical_bernstein_slack
 from tf_genbounds.bounds.truncation_parameters import truncation_parameters
 from tf_genbounds.bounds.validation import validation_bound
 
@@ -38,12 +41,15 @@ __all__ = [
     "at_least",
     "at_most",
     "bernstein_slack",
+    "betting_inverse",
+    "binomial_tail_inverse",
     "certified_feature_norm",
     "certified_ranges",
     "confidence",
     "data_dependent_bound",
     "data_independent_bound",
     "effective_parameters",
+    "empirical_bernstein_slack",
     "finite_class_bound",
     "gap_decomposition",
     "gram_constants",

@@ -7,6 +7,8 @@ from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.bound import check_delta
 from tf_genbounds.bounds.bound import check_num_samples
 from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.tails import binomial_tail_inverse
+from tf_genbounds.bounds.tails import count_of
 from tf_genbounds.checks import check_choice
 
 IID = Assumption("the samples are independent draws of the distribution")
@@ -188,6 +190,8 @@ def finite_class_bound(
     - `form="kl"`: `R(f) <= klinv(Rhat(f), (ln N + ln(1 / delta)) / m)`
     - `form="hoeffding"`: `R(f) <= Rhat(f) + sqrt((ln N + ln(1 / delta)) / (2 m))`,
       never smaller.
+    - `form="binomial"`: the exact tail, for 0-1 losses alone; never larger. See
+      `binomial_tail_inverse`.
 
     Assumes that the class was fixed before the sample was drawn, and that the
     loss lies in [0, 1].
@@ -197,7 +201,7 @@ def finite_class_bound(
         num_hypotheses: Number, `N`; a Python integer may be of any size.
         num_samples: Integer, `m`.
         delta: Float in (0, 1). Defaults to `0.05`.
-        form: `"kl"` or `"hoeffding"`. Defaults to `"kl"`.
+        form: `"kl"`, `"hoeffding"` or `"binomial"`. Defaults to `"kl"`.
 
     Returns:
         `Bound`.
@@ -235,7 +239,10 @@ def occam_bound(train_error, *, num_bits, num_samples, delta=0.05, form="kl"):
 
     - `form="kl"`: `R(f) <= klinv(Rhat(f), (b(f) ln 2 + ln(1 / delta)) / m)`
     - `form="hoeffding"`:
-      `R(f) <= Rhat(f) + sqrt((b(f) ln 2 + ln(1 / delta)) / (2 m))`.
+      `R(f) <= Rhat(f) + sqrt((b(f) ln 2 + ln(1 / delta)) / (2 m))`
+    - `form="binomial"`: the exact tail, for 0-1 losses alone: the root in `R` of
+      `ln P[Bin(m, R) <= m Rhat] = -(b(f) ln 2 + ln(1 / delta))`. The smallest of
+      the three.
 
     Assumes that the code was fixed before the sample was drawn, and that the
     loss lies in [0, 1]: `f` gets the share `delta * 2**-b(f)`.
@@ -245,7 +252,7 @@ def occam_bound(train_error, *, num_bits, num_samples, delta=0.05, form="kl"):
         num_bits: Non-negative float, `b(f)`.
         num_samples: Integer, `m`.
         delta: Float in (0, 1). Defaults to `0.05`.
-        form: `"kl"` or `"hoeffding"`. Defaults to `"kl"`.
+        form: `"kl"`, `"hoeffding"` or `"binomial"`. Defaults to `"kl"`.
 
     Returns:
         `Bound`.
@@ -291,10 +298,15 @@ def log_count(name, count):
 
 
 def _class_bound(name, error, nats, num_samples, delta, form, fixed):
-    check_choice("form", form, ("kl", "hoeffding"))
+    check_choice("form", form, ("kl", "hoeffding", "binomial"))
     check_loss("train_error", error)
     if form == "kl":
         value = klinv(error, _nats(num_samples, delta, nats) / num_samples)
+    elif form == "binomial":
+        total = _nats(num_samples, delta, nats)
+        value = binomial_tail_inverse(
+            count_of(error, num_samples), num_samples, total
+        )
     else:
         value = error + hoeffding_slack(num_samples, delta, log_count=nats)
     return Bound(
@@ -307,7 +319,11 @@ def _class_bound(name, error, nats, num_samples, delta, form, fixed):
         assumptions=(
             IID,
             Assumption(fixed),
-            Assumption("each loss lies in [0, 1]"),
+            Assumption(
+                "each loss is 0 or 1"
+                if form == "binomial"
+                else "each loss lies in [0, 1]"
+            ),
         ),
         reference="https://jmlr.org/papers/v6/langford05a.html",
         quantity="the risk",

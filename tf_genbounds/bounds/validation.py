@@ -11,29 +11,44 @@ from tf_genbounds.bounds.concentration import hoeffding_slack
 from tf_genbounds.bounds.concentration import klinv
 from tf_genbounds.bounds.concentration import log_count
 from tf_genbounds.bounds.rounding import at_least
+from tf_genbounds.bounds.tails import betting_inverse
+from tf_genbounds.bounds.tails import binomial_tail_inverse
+from tf_genbounds.bounds.tails import check_losses
+from tf_genbounds.bounds.tails import count_of
+from tf_genbounds.bounds.tails import empirical_bernstein_slack
 from tf_genbounds.checks import check_choice
 
 _BERNSTEIN = {"paper": "standard", "exact_root": "exact_root"}
-FORMS = ("kl", "fixed_point", "hoeffding", *_BERNSTEIN)
+OF_LOSSES = ("empirical_bernstein", "betting")
+FORMS = ("kl", "binomial", *OF_LOSSES, "fixed_point", "hoeffding", *_BERNSTEIN)
 
 
 def validation_bound(
     validation_error,
     *,
-    num_samples,
+    num_samples=None,
     num_models=1,
     delta=0.05,
     form="kl",
     variance=None,
     largest=None,
     adaptive=False,
+    seed=0,
 ):
     """Bounds the risk of a model by its error on validation data.
 
     With probability at least `1 - delta`, for all of `N` models at once that
     were chosen without the validation sample, with `L = ln N + ln(1 / delta)`:
 
-    - `form="kl"`: `R <= klinv(Rhat, L / m)`. The tightest.
+    - `form="kl"`: `R <= klinv(Rhat, L / m)`.
+    - `form="binomial"`: the exact tail, for 0-1 losses alone: the root in `R` of
+      `ln P[Bin(m, R) <= m Rhat] = -L`. The tightest for these; see
+      `binomial_tail_inverse`.
+    - `form="empirical_bernstein"`:
+      `R <= Rhat + sqrt(2 V L2 / m) + 7 L2 / (3 (m - 1))`, `L2 = L + ln 2`, `V` the
+      sample variance of the losses.
+    - `form="betting"`: as a rule the tightest for losses that are not 0-1; see
+      `betting_inverse`.
     - `form="fixed_point"`: The largest `R` in `[Rhat, 1]` with
       `R <= Rhat + 2 L / (3 m) + sqrt(2 R (1 - R) L / m)`: Bernstein's
       inequality with the variance that `R` itself allows.
@@ -47,8 +62,11 @@ def validation_bound(
     the error: the smallest of several bounds is one only if they share `delta`.
 
     Args:
-        validation_error: Float in [0, 1], `Rhat`, of the model in question.
-        num_samples: Integer, `m`, the size of the validation sample.
+        validation_error: Float in [0, 1], `Rhat`, of the model in question. Or the
+            losses themselves, an array of shape `(m,)`, which the forms
+            `"empirical_bernstein"` and `"betting"` need.
+        num_samples: Integer, `m`, the size of the validation sample; not needed
+            beside an array of losses.
         num_models: Number, `N`, of the models that were or could have been
             compared on this sample: of every epoch that was planned, and of
             every setting. Defaults to `1`: an untouched test set.
@@ -63,6 +81,8 @@ def validation_bound(
             learning rate that drops on a plateau, a search that proposes the
             next setting). Then `N` counts all the models that any outcome could
             have led to: the bound is refused.
+        seed: Integer, for `"betting"`: the order of the losses, chosen before they
+            are seen. Defaults to `0`.
 
     Returns:
         `Bound`.
@@ -86,7 +106,9 @@ def validation_bound(
           proposition on the validation error.
     """
     check_choice("form", form, FORMS)
-    check_loss("validation_error", validation_error)
+    losses, validation_error, num_samples = _sample(
+        validation_error, num_samples, form
+    )
     if adaptive:
         raise ValueError(
             "Where validation results steered the training, `num_models` would "
@@ -114,6 +136,18 @@ def validation_bound(
     if form == "kl":
         value = klinv(validation_error, rate)
         slack = {"inverse kl": value - validation_error}
+    elif form == "binomial":
+        count = count_of(validation_error, num_samples)
+        value = binomial_tail_inverse(count, num_samples, rate * num_samples)
+        slack = {"binomial tail": value - validation_error}
+        assumptions[-1] = Assumption("each loss is 0 or 1")
+    elif form == "empirical_bernstein":
+        deviation = empirical_bernstein_slack(losses, rate * num_samples)
+        value = validation_error + deviation
+        slack = {"empirical Bernstein": deviation}
+    elif form == "betting":
+        value = betting_inverse(losses, rate * num_samples, seed=seed)
+        slack = {"betting": value - validation_error}
     elif form == "fixed_point":
         value = _fixed_point(validation_error + 2 * rate / 3, 2 * rate)
         slack = {"fixed point": value - validation_error}
@@ -156,6 +190,29 @@ def validation_bound(
         "validation error",
         quantity="the risk",
     )
+
+
+def _sample(error, num_samples, form):
+    """Returns the losses or `None`, their mean, and how many they are."""
+    if getattr(error, "ndim", 0) or isinstance(error, (list, tuple)):
+        losses = check_losses(error)
+        if num_samples not in (None, len(losses)):
+            raise ValueError(
+                "`num_samples` must be the number of losses, or be left out. "
+                f"Received: num_samples={num_samples}, {len(losses)} losses"
+            )
+        return losses, math.fsum(losses) / len(losses), len(losses)
+    if form in OF_LOSSES:
+        raise ValueError(
+            f'The form "{form}" needs the loss of every sample: pass an array of '
+            f"shape (m,). Received: validation_error={error}"
+        )
+    if num_samples is None:
+        raise ValueError(
+            "`num_samples` is needed beside a mean. Received: num_samples=None"
+        )
+    check_loss("validation_error", error)
+    return None, error, num_samples
 
 
 def _fixed_point(offset, rate):

@@ -1,0 +1,104 @@
+"""`Certificate`: a guarantee for one model, with what it takes to check it again."""
+
+import html
+import json
+
+from tf_genbounds.plain import to_plain
+
+_KINDS = {}
+
+
+class Certificate:
+    """A guarantee for one model, as a sentence, as numbers and as JSON.
+
+    What `certify` returns, and what compression proves, are kinds of it. Each has a
+    `bound`, a `bounds.Bound`, with all constants and assumptions.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.set_weights([np.array([[1.0]]), np.array([-0.5])])
+    >>> x = np.linspace(0, 1, 200)[:, None]
+    >>> certificate = gb.certify(model, (x, (x[:, 0] > 0.5).astype(int)))
+    >>> isinstance(certificate, gb.Certificate), round(certificate.value, 4)
+    (True, 0.0149)
+    >>> text = certificate.to_json()
+    >>> gb.Certificate.from_json(text) == certificate
+    True
+    """
+
+    def __init_subclass__(cls, kind, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.kind = kind
+        _KINDS[kind] = cls
+
+    @property
+    def value(self):
+        """The bound: with probability at least `1 - delta` the risk is no larger."""
+        return self.bound.value
+
+    @property
+    def empirical(self):
+        """What was seen on the sample."""
+        return self.bound.empirical
+
+    @property
+    def vacuous(self):
+        """Whether it says no more than what is true of every model."""
+        return self.bound.vacuous
+
+    @property
+    def assumptions(self):
+        """Tuple of `bounds.Assumption`."""
+        return self.bound.assumptions
+
+    def statement(self):
+        """Returns the certificate in plain sentences."""
+        return self.bound.statement()
+
+    def verify(self, model, data):
+        """Recomputes everything; raises if anything differs.
+
+        Raises:
+            ValueError: With all that differs, by name.
+        """
+        raise NotImplementedError
+
+    def to_json(self, path=None):
+        """Serializes the certificate; writes it to `path` if one is given.
+
+        Args:
+            path: File to write, or `None`.
+
+        Returns:
+            The JSON text.
+        """
+        fields = {"kind": self.kind, **self._fields()}
+        text = json.dumps(to_plain(fields), indent=1, allow_nan=False)
+        if path is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return text
+
+    @staticmethod
+    def from_json(text):
+        """Rebuilds a certificate, of any kind, from the text of `to_json`.
+
+        Raises:
+            ValueError: If it is no certificate.
+        """
+        try:
+            fields = json.loads(text)
+            kind = _KINDS[fields.pop("kind")]
+            return kind._of(fields)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                "The text is no certificate that `to_json` wrote. "
+                f"Received: text={text[:60]!r}, {type(error).__name__}: {error}"
+            ) from None
+
+    def __str__(self):
+        return self.statement()
+
+    def _repr_html_(self):
+        return f"<p>{html.escape(self.statement())}</p>"

@@ -1,0 +1,80 @@
+"""What a certificate is of: digests of weights and of data, versions."""
+
+import hashlib
+import platform
+
+import keras
+import numpy as np
+
+from tf_genbounds._version import __version__
+
+_MODULUS = 1 << 256
+
+
+def of_weights(model):
+    """Returns the sha256 of all weights of a model, in their order.
+
+    Shapes and dtypes enter, names do not: they change from one session to another.
+    """
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        _add(digest, keras.ops.convert_to_numpy(weight))
+    return digest.hexdigest()
+
+
+class RowDigests:
+    """Digests of the examples of a stream of batches, whatever their order.
+
+    Attributes:
+        count: Integer, how many examples were added.
+    """
+
+    def __init__(self):
+        self.count = 0
+        self._sum = 0
+        self._seen = set()
+
+    def add(self, batch):
+        """Adds the examples of a `Batch`, labels included, without padding."""
+        arrays = [np.asarray(a) for a in keras.tree.flatten(batch.x)]
+        if batch.y is not None:
+            arrays += [np.asarray(a) for a in keras.tree.flatten(batch.y)]
+        for i in range(batch.count):
+            digest = hashlib.sha256()
+            for array in arrays:
+                _add(digest, array[i])
+            row = digest.digest()
+            # A sum does not know the order, and counts what is repeated.
+            self._sum = (self._sum + int.from_bytes(row, "big")) % _MODULUS
+            self._seen.add(row[:16])
+        self.count += batch.count
+
+    @property
+    def distinct(self):
+        """How many of the examples are different."""
+        return len(self._seen)
+
+    def hexdigest(self):
+        """Returns one digest of all examples together, a string."""
+        whole = f"{self.count} {self._sum}"
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def versions():
+    """Returns with what the numbers were computed, by name."""
+    return {
+        "tf_genbounds": __version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _add(digest, array):
+    array = np.ascontiguousarray(array)
+    digest.update(f"{array.dtype.str}{array.shape}".encode())
+    if array.dtype == object:  # Strings of variable length.
+        digest.update(repr(array.tolist()).encode())
+    else:
+        digest.update(array.tobytes())
