@@ -284,7 +284,9 @@ def _map_shapes(function, nest):
     if isinstance(nest, dict):
         return {key: _map_shapes(function, shape) for key, shape in nest.items()}
     if nest and isinstance(nest[0], (dict, list, tuple)):
-        return type(nest)(_map_shapes(function, shape) for shape in nest)
+        # Keras has lists of its own, which JAX does not know.
+        kind = tuple if isinstance(nest, tuple) else list
+        return kind(_map_shapes(function, shape) for shape in nest)
     return function(tuple(nest))
 
 
