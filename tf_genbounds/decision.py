@@ -10,8 +10,8 @@ from tf_genbounds.batches import batches
 from tf_genbounds.batches import class_indices
 from tf_genbounds.example_wise import check_example_wise
 from tf_genbounds.forms import are_strings
+from tf_genbounds.model_inputs import check_shapes
 from tf_genbounds.network import Network
-from tf_genbounds.network import check_shapes
 
 
 @dataclasses.dataclass(frozen=True)
