@@ -175,7 +175,7 @@ def test_the_monitors_take_lists_of_a_pydataset():
     )
     monitored = gb.MonitoredModel.from_model(model, [gb.metrics.Margin(0)])
     monitored.compile(keras.optimizers.SGD(0.0), "mse")
-    history = monitored.fit(Pairs(), verbose=0).history
+    history = monitored.fit(X, [Y.astype("float32")], verbose=0).history
     model.compile(keras.optimizers.SGD(0.0), "mse")
     history |= model.fit(Pairs(), verbose=0, callbacks=[monitor]).history
     a, a0, b, b0 = model.get_weights()

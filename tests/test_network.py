@@ -296,6 +296,51 @@ def test_refuses_what_is_no_built_model():
         Network.of(models.Subclassed())
 
 
+class Positions(layers.Layer):
+    """Knows twenty places, as an embedding of positions does."""
+
+    def call(self, x):
+        if x.shape[1] is not None and x.shape[1] > 20:
+            raise ValueError("too long")
+        return x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Conv1D(2, 3), layers.Conv1D(2, 100), Positions()]
+)
+def test_a_size_is_found_where_the_model_leaves_it_open(layer):
+    stack = [layer, layers.GlobalAveragePooling1D(), layers.Dense(3, name="last")]
+    model = keras.Sequential([keras.Input((None, 2)), *stack])
+    net = Network.of(model)
+    assert net.maps["last"].input_shape == (2,)
+    assert None not in keras.tree.flatten(net.inputs)[0].shape
+
+
+class OfIntegers(keras.Model):
+    """Its build knows a shape and no dtype."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = layers.Dense(2)
+
+    def call(self, x):
+        if "int" not in keras.backend.standardize_dtype(x.dtype):
+            raise TypeError("not integers")
+        return self.last(ops.cast(x, "float32"))
+
+
+def test_a_model_that_cannot_be_run_unseen_is_measured_on_data():
+    model = OfIntegers()
+    x = np.ones((2, 3), "int32")
+    model(x)
+    with pytest.raises(ValueError, match="does not run.*measure it on data"):
+        Network.of(model)
+    assert list(Network.of(model, keras.KerasTensor((2, 3), "int32")).maps)
+
+
 def test_refuses_a_model_without_linear_layers():
     net = network(sequential(layers.ReLU()))
     with pytest.raises(ValueError, match="no linear layer"):

@@ -101,8 +101,10 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("jit_compile", [True, False])
-def test_losses_and_metrics_refuse_the_model_in_fit_on_every_backend(end, jit_compile):
+@pytest.mark.parametrize(
+    "how", [{"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}]
+)
+def test_losses_and_metrics_refuse_the_model_in_fit_on_every_backend(end, how):
     inputs = keras.Input((6,))
     model = keras.Model(inputs, ENDS[end](dense(inputs)))
     x, y = np.ones((4, 6), "float32"), np.zeros(4, int)
@@ -112,7 +114,7 @@ def test_losses_and_metrics_refuse_the_model_in_fit_on_every_backend(end, jit_co
         "Margin": {"loss": "mse", "metrics": [gb.metrics.Margin()]},
         "DARC1Penalty": {"loss": "mse", "metrics": [gb.metrics.DARC1Penalty()]},
     }.items():
-        model.compile("sgd", jit_compile=jit_compile, **options)
+        model.compile("sgd", **how, **options)
         with pytest.raises(ValueError, match=f"{owner} .* logits.*=softmax"):
             model.fit(x, y, verbose=0)
 
@@ -133,13 +135,18 @@ def test_the_regularizer_refuses_in_a_graph():
         backend.trace(model, keras.KerasTensor((3, 6)))
 
 
-def test_another_output_of_the_model_is_not_held_against_the_logits():
+@pytest.mark.parametrize("shown", ["after", "shown"])  # The logits come between.
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_another_output_of_the_model_is_not_held_against_the_logits(
+    shown, run_eagerly
+):
     inputs = keras.Input((6,))
     hidden = layers.Dense(4, name="logits")(inputs)
     model = keras.Model(
-        inputs, {"logits": hidden, "shown": layers.Softmax(name="shown")(hidden)}
+        inputs, {"logits": hidden, shown: layers.Softmax(name=shown)(hidden)}
     )
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", {"logits": gb.losses.DARC1(cross_entropy), "shown": None})
+    loss = {"logits": gb.losses.DARC1(cross_entropy), shown: None}
+    model.compile("sgd", loss, run_eagerly=run_eagerly)
     x, y = np.ones((4, 6), "float32"), np.zeros(4, int)
     model.fit(x, {"logits": y}, verbose=0)

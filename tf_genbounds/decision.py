@@ -11,8 +11,8 @@ from tf_genbounds.batches import batches
 from tf_genbounds.batches import class_indices
 from tf_genbounds.example_wise import check_example_wise
 from tf_genbounds.forms import are_strings
+from tf_genbounds.model_inputs import check_shapes
 from tf_genbounds.network import Network
-from tf_genbounds.network import check_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,13 +191,13 @@ def predictions(model, data, *, output=None, batch_size=128):
             the rest of the batch.
     """
     network = None
-    with backend.full_precision():
-        for batch in batches(data, batch_size=batch_size):
-            if batch.y is None:
-                raise ValueError(
-                    "Errors are counted with labels: pass `(x, y)`. "
-                    "Received: data without labels"
-                )
+    for batch in batches(data, batch_size=batch_size):
+        if batch.y is None:
+            raise ValueError(
+                "Errors are counted with labels: pass `(x, y)`. "
+                "Received: data without labels"
+            )
+        with backend.full_precision():  # Not of what is done with them.
             if network is None:
                 check_shapes(model, batch.x)
                 network = Network.of(model, specs(batch.x), output)
@@ -205,8 +205,8 @@ def predictions(model, data, *, output=None, batch_size=128):
                     network.check_classifier()  # Which says what is missing.
                 compared = check_example_wise(network, batch)
             outputs = keras.tree.flatten(model.predict_on_batch(batch.x))
-            outputs = outputs[network.output][: batch.count]
-            yield Predictions(network, batch, outputs, compared)
+        outputs = outputs[network.output][: batch.count]
+        yield Predictions(network, batch, outputs, compared)
 
 
 def specs(x):

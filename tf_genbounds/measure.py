@@ -41,7 +41,10 @@ def measure(
         model: A built Keras model: Sequential, Functional or subclassed.
         data: A pair of arrays `(x, y)`, a `tf.data.Dataset` or a
             `keras.utils.PyDataset` of batches, or `x` alone, which leaves out
-            the margins. Labels are class indices or one-hot.
+            the margins. `x` is an array or DataFrame, or a dict or list of them
+            for several inputs. Labels are class indices or one-hot, for several
+            outputs a dict by name or a list. Batches of images of other sizes:
+            operators are of the largest, `input_shape`.
         quantities: List of names, or `None` for all. Of weights:
             `"spectral_norm"`, `"frobenius_norm"`, `"stable_rank"`, which come
             with both matrices of a convolution, and `"unit_norms"`, see

@@ -19,7 +19,8 @@ from tf_genbounds.initial_weights import initial_values
 from tf_genbounds.jacobians import Jacobians, tensors
 from tf_genbounds.layer_measurements import LayerMeasurements, PairMeasurements
 from tf_genbounds.measurements import Measurements
-from tf_genbounds.network import Network, check_built, check_shapes, sizes_may_vary
+from tf_genbounds.model_inputs import check_shapes, sizes_may_vary
+from tf_genbounds.network import Network, check_built
 from tf_genbounds.notes import notes_of_biases, notes_of_layers, notes_of_probes
 from tf_genbounds.pairs import pair_notes
 from tf_genbounds.sample_quantities import OF_SAMPLES, sample_quantities

@@ -12,8 +12,8 @@ from tf_genbounds.functional.spectral import spectral_norm
 from tf_genbounds.functional.spectral import stable_rank
 from tf_genbounds.functional.spectral import start_vectors
 from tf_genbounds.metrics.layer_metric import LayerMetric
+from tf_genbounds.model_inputs import has_open_size
 from tf_genbounds.network import Network
-from tf_genbounds.network import has_open_size
 
 
 class WeightMetric(LayerMetric):
