@@ -78,8 +78,8 @@ class Bound(Result):
             parts += ": vacuous"
         sentence = (
             f"{self.name}: with probability at least 1 - {_round_up(self.delta, 6)} "
-            f"over the draw of {self.num_samples:,} samples, {self.quantity} is at most "
-            f"{_round_up(shown)} ({parts})"
+            f"over the draw of {self.num_samples:,} samples, {self.quantity} is at "
+            f"most {_round_up(shown)} ({parts})"
         )
         open_ = [a.text for a in self.assumptions if a.status == "unchecked"]
         if open_:
