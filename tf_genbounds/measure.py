@@ -61,7 +61,8 @@ def measure(
             of the model does not say which. Margins are then of the output.
         num_samples: Integer, measure only the first samples; `None`: all.
         num_probes: Integer, random vectors by which `||J||_F` is estimated.
-            For a layer with no more outputs it is exact.
+            For a layer with no more outputs it is exact. The least of estimated
+            cushions may be some percent too large, see `PairMeasurements`.
         exact: Boolean, whether `||J||_F` is exact everywhere, at the cost of
             a backward pass for each output of each layer.
         noise: What moves the pre-activations for the smoothness.
@@ -77,8 +78,8 @@ def measure(
             `layer_cushion_from_init`.
         batch_size: Integer, for arrays. Defaults to `128`.
         bias: `"ignore"` measures the kernel of a layer with a bias, as the
-            compression paper does; `"error"` refuses such a layer. The mode
-            is in the result's `settings`.
+            compression paper does, and names it in the result's `notes`;
+            `"error"` refuses such a layer. The mode is in the result's `settings`.
         seed: Integer, of all that is random; the same on every backend.
         jit_compile: Boolean, whether to compile with XLA on TensorFlow, as a
             TPU needs. On a CPU graph mode is quicker.

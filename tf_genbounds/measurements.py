@@ -98,6 +98,10 @@ class Measurements:
     def margin(self, percentile=10):
         """Returns a percentile of the margins; negative if it is an error.
 
+        It is the margin of a sample, the lower one where the percentile lies
+        between two. Published code of one of the compression paper's authors
+        interpolates, and takes the 5th.
+
         Args:
             percentile: Number in [0, 100]. Defaults to `10`.
 
@@ -194,7 +198,7 @@ class Measurements:
                 inputs.
             variant: `"paper"`, or `"neyshabur-code"` for the rows by norms as
                 published code prints them: gaps of the risk, without the last two
-                rows.
+                rows. As there, `ln(number of parameters)` is without biases.
             from_init: Boolean, whether the norms in the sums of the last two rows
                 by norms are of the differences from the initial weights (in
                 `"neyshabur-code"`), and so is what the effective parameters count.

@@ -32,7 +32,7 @@ def notes_of_probes(pairs):
     if counts:
         yield (
             f"{len(counts)} of {len(pairs)} pairs of layers have a Jacobian whose "
-            f"norm was estimated from {counts[0]} random vectors. That makes a "
-            "minimum of interlayer cushions too large, by 3 to 4 % for 16 vectors; "
-            "`exact=True` does not."
+            f"norm was estimated from {counts[0]} random vectors. The least of such "
+            "cushions may be too large (3 to 4 % were seen with 16 vectors) as well "
+            "as too small; with `exact=True` it is neither."
         )

@@ -62,6 +62,17 @@ def test_spectral_norm_of_a_long_column():
     np.testing.assert_allclose(found, norms(column)[0], rtol=1e-5)
 
 
+def test_spectral_norm_on_a_large_image_from_one_vector():
+    layer = keras.layers.Conv2D(4, 1)
+    layer.build((None, 1024, 1024, 4))
+    kernel = 1 + uniform(4, 4) / 100
+    layer.kernel.assign(kernel[None, None])
+    # Nearly the vector of the largest singular value, and every number positive.
+    start = np.ones((1, 1024, 1024, 4), "float32")
+    found = functional.spectral_norm(linear_operator(layer), start=start).value
+    np.testing.assert_allclose(found, np.linalg.norm(kernel, 2), rtol=1e-4)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_path_norms_of_long_inputs(order):
     kernel = uniform(LONG, 2)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import keras
@@ -293,6 +294,20 @@ def test_a_kernel_with_nan_gives_nan_and_healthy_vectors(bad, which):
     assert np.isnan(estimate.value)
     assert not bool(estimate.converged)
     assert np.all(np.isfinite(estimate.vectors))
+
+
+@pytest.mark.parametrize("max_iterations", [1, 100])
+def test_a_block_with_nan_is_not_left_out_by_xla(max_iterations):
+    operator = convolution(groups=4)  # One of whose blocks has NaN.
+    kernel = ops.convert_to_numpy(operator.kernel).copy()
+    kernel[0, 0, 0, 3] = np.nan
+
+    def norm(kernel):
+        broken = dataclasses.replace(operator, kernel=kernel)
+        return spectral_norm(broken, "kernel", max_iterations=max_iterations)[:2]
+
+    value, converged = backend.jit(norm, xla=True)(kernel)
+    assert np.isnan(value) and not bool(converged)
 
 
 @pytest.mark.parametrize("which", ["operator", "kernel"])

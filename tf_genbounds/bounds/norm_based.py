@@ -59,7 +59,7 @@ def norm_based_complexities(
     - `d prod_i ||A^i||_2 sqrt(sum_i h_i ||A^i||_F^2 / ||A^i||_2^2)`
 
     where the norms in the last two sums may be of differences from the initial
-    weights.
+    weights. That code leaves biases out of `num_parameters`.
 
     Args:
         spectral_norms: Sequence of `||A^i||_2`, one for each layer.

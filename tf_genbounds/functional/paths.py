@@ -72,7 +72,12 @@ def path_weight_norms(model, *, order=2, output=0, log=False):
 
     `||w_k||_p^p` is the sum over all paths to output `k` of the products of
     `|w|^p` along them, whether or not an input switches them on. Batch
-    normalization is folded into the layer before it.
+    normalization is folded into the layer before it. A bias is the weight of a
+    path, too, and all entries of a pooling window have theirs: code that leaves
+    the maximum in its place finds less.
+
+    Others give one number for all outputs, `(sum_k ||w_k||_p^p)^(1/p)`. It is
+    `np.linalg.norm(path_weight_norms(model, order=p), ord=p)`.
 
     Args:
         model: As for `path_feature_norms`; the path branch is taken.
@@ -88,10 +93,13 @@ def path_weight_norms(model, *, order=2, output=0, log=False):
 
     Example:
 
-    >>> layer = keras.layers.Dense(1, kernel_initializer="ones")
+    >>> layer = keras.layers.Dense(2, kernel_initializer="ones")
     >>> model = keras.Sequential([keras.Input((4,)), layer])
     >>> [path_weight_norms(model, order=order).round(5) for order in (1, 2)]
-    [array([4.]), array([2.])]
+    [array([4., 4.]), array([2., 2.])]
+    >>> norms = path_weight_norms(model, order=2)
+    >>> round(float(np.linalg.norm(norms)), 5)  # Of all outputs, sqrt(8).
+    2.82843
 
     References:
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)

@@ -9,6 +9,8 @@ the block are solved, so that everything compiles, also under XLA.
 
 from keras import ops
 
+from tf_genbounds.functional import long_products
+
 # Products by `A^T A` from one Rayleigh-Ritz step to the next. On the layers of
 # VGG16 it takes 20 products, where plain power iteration takes 60.
 DEGREE = 6
@@ -68,7 +70,7 @@ def _rayleigh_ritz(gram, block):
     """
     vectors = _orthonormal(block)
     images = gram(vectors)
-    projected = ops.matmul(images, ops.swapaxes(vectors, -1, -2))
+    projected = long_products.matmul(images, ops.swapaxes(vectors, -1, -2))
     projected = (projected + ops.swapaxes(projected, -1, -2)) / 2
     energies, basis = ops.eigh(projected)
     basis = ops.swapaxes(basis, -1, -2)
@@ -105,7 +107,8 @@ def _orthonormal(block):
     """
     block = _unit(block)
     for _ in range(2):
-        squares, basis = ops.eigh(ops.matmul(block, ops.swapaxes(block, -1, -2)))
+        gram = long_products.matmul(block, ops.swapaxes(block, -1, -2))
+        squares, basis = ops.eigh(gram)
         floor = ops.maximum(1e-6 * squares[..., -1:], 1e-30)
         basis = basis / ops.sqrt(ops.maximum(squares, floor))[..., None, :]
         block = ops.matmul(ops.swapaxes(basis, -1, -2), block)

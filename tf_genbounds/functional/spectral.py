@@ -42,7 +42,8 @@ class SpectralEstimate(NamedTuple):
     Attributes:
         value: Float32, the norm `||A||_2`; at most the true one, rounding
             apart.
-        converged: Bool, `residual <= tolerance`.
+        converged: Bool, `residual <= tolerance`. Says that the iteration settled,
+            not that the value is exact: it may be some 0.1 % low all the same.
         residual: Float32, `||A^T A v - value**2 v|| / value**2` for the unit
             vector `v` found. Some singular value lies within
             `residual * value` of `value`: nothing says that it is the
@@ -77,9 +78,9 @@ def spectral_norm(
     the tiny gaps between the singular values of convolutions, on which a
     single vector stalls.
 
-    The value converges from below, so it must not enter a guarantee. With
-    the default tolerance the error was at most 0.2 % on random layers up to
-    those of VGG16.
+    The value converges from below, so it must not enter a guarantee, `converged`
+    or not: take `spectral_norm_upper_bound` there. With the default tolerance the
+    error was at most 0.2 % on random layers up to those of VGG16.
 
     Args:
         target: `LinearOperator`, or array of shape `(..., rows, columns)`.

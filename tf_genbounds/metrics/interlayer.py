@@ -38,8 +38,10 @@ class InterlayerCushion(MonitorMetric):
     """The least interlayer cushion from each layer to a later one.
 
     `mu_i = min_{j > i, x} sqrt(pixels) ||J x^i|| / (||J||_F ||x^i||)`, with `J` the
-    Jacobian of the pre-activation `x^j` in `x^i`. For `GeneralizationMonitor`;
-    the keys in the logs are `"interlayer_cushion/<layer>"`.
+    Jacobian of the pre-activation `x^j` in `x^i`. Of norms that are estimated (see
+    `num_probes` of `measure`) the least may be some percent too large. For
+    `GeneralizationMonitor`; the keys in the logs are
+    `"interlayer_cushion/<layer>"`.
 
     Args:
         layer: A Keras layer, its name, or `None` for all linear layers.

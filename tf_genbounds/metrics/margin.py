@@ -25,8 +25,9 @@ class Margin(keras.metrics.Metric):
     the sample is misclassified. In `compile(metrics=[...])` the margins of the
     batches are counted in bins, and the result is the lower edge of the
     percentile's bin: at most the exact value, and within 1 % of it (or 1e-5)
-    up to margins of a million. In `GeneralizationMonitor` it is exact. The key
-    in the logs is `"margin"`. Sample weights do not enter.
+    up to margins of a million. In `GeneralizationMonitor` it is exact. Between two
+    samples it is the lower margin, where others interpolate (and take the 5th
+    percentile). The key in the logs is `"margin"`. Sample weights do not enter.
 
     Labels are class indices from 0 or one-hot. A compiled step cannot refuse a
     label by its value: the result is NaN there, and an error at the end of the

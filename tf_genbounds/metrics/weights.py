@@ -179,7 +179,8 @@ class SpectralNorm(WeightMetric):
     """Follows the spectral norm of each linear map, `||A||_2`.
 
     Of the operator by default: the Lipschitz constant of the layer on inputs
-    of its own size. As `StableRank`, but from below. The keys in the logs are
+    of its own size. As `StableRank`, but from below, and so never for a guarantee
+    (`functional.spectral_norm_upper_bound` is). The keys in the logs are
     `"spectral_norm/<layer>"`.
 
     Args:
