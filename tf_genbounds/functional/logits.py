@@ -2,7 +2,6 @@
 
 import sys
 
-import keras
 
 # By the name that `keras.activations` gives them. `hard_sigmoid` is 1/2 at 0 too.
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "log_softmax", "log_sigmoid")
