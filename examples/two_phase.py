@@ -66,6 +66,12 @@ def run(train, test, alpha, seed, options):
     return accuracy(training.model, test), accuracy(compiled(model), test), bound
 
 
+def shown(bound):
+    """What is proved, rounded up, and what it is worth."""
+    worth = " failed" * bool(bound.failed) or " vacuous" * bound.vacuous
+    return gb.bounds.at_most(bound.value, digits=3) + worth
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="mnist", help="mnist, digits, cifar10, ...")
@@ -110,7 +116,7 @@ def main(arguments=None):
                     first[i] / both[-1],
                 )
             ),
-            "" if bound is None else f"{bound.value:.3g}" + " vacuous" * bound.vacuous,
+            "" if bound is None else shown(bound),
         )
     Console(width=100).print(table)
     plot(options, both[:-1] / both[-1], first[:-1] / both[-1])

@@ -105,6 +105,19 @@ def test_code_length_is_the_product_of_the_probabilities():
     assert 0 < code_length(counts.tolist()) - entropy < np.log2(1000) + 3
 
 
+@pytest.mark.parametrize("exponent", [40, 41, 72, 73, 200])
+@pytest.mark.parametrize("extra", [0, 1])
+def test_an_integer_of_any_size_is_read_as_it_was_written(exponent, extra):
+    count = 2**exponent + extra
+    for value in (0, 1, count // 3, count - 1):
+        encoder = Encoder()
+        encoder.integer(value, count)
+        encoder.integer(3, 7)
+        decoder = Decoder(encoder.finish())
+        assert (decoder.integer(count), decoder.integer(7)) == (value, 3)
+        assert encoder.items["other"] < exponent + extra + np.log2(7) + 1e-6
+
+
 def test_long_messages_keep_their_length():
     values = np.random.default_rng(0).choice(3, size=20000, p=[0.9, 0.07, 0.03])
     encoder = Encoder()

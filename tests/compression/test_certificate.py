@@ -67,6 +67,17 @@ def test_it_says_what_it_is_of():
     assert dataclasses.asdict(certificate())["bits"] == 4000
 
 
+def test_an_assumption_that_is_known_to_fail_comes_first():
+    found = certificate().declaring("the list was there before", "failed")
+    assert found.value == certificate().value and found.bound().failed
+    start = "NOT A GUARANTEE, since it fails that the list was there before: Certificate"
+    assert str(found).startswith(start)
+    # The others stay, and so does what was declared before.
+    assert found.assumptions[:-1] == certificate().assumptions
+    again = found.declaring("the seed was 0")
+    assert [a.status for a in again.assumptions[-2:]] == ["failed", "unchecked"]
+
+
 def test_violations_of_a_known_risk():
     """All classifiers of a class with known risks, coded with unequal lengths.
 

@@ -1,5 +1,7 @@
 """From a model to a file and back, and what the certificate counts."""
 
+import dataclasses
+
 import keras
 import models
 import numpy as np
@@ -238,6 +240,20 @@ def test_the_choice_of_an_architecture_is_paid_for(small, tmp_path):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="choice=.4, 4."):
         compress(model, sample, choice=(4, 4))
+
+
+def test_a_long_choice_and_what_fails_are_in_the_file(small, tmp_path):
+    model, sample = small
+    made = compress(model, sample, num_levels=3, choice=(2**72 + 5, 2**73))
+    assert made.certificate.items["choice of the architecture"] == pytest.approx(73)
+    made = dataclasses.replace(
+        made, certificate=made.certificate.declaring("it was fixed before", "failed")
+    )
+    made.save(tmp_path / "model.code")
+    again = Compressed.load(tmp_path / "model.code")
+    assert again.certificate == made.certificate
+    for a, b in zip(arrays(made.model), arrays(again.model), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_goal_that_cannot_be_kept_is_said(small):

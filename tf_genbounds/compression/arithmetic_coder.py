@@ -37,10 +37,9 @@ class Encoder:
             raise ValueError(
                 f"`value` must lie in [0, {count}). Received: value={value}"
             )
-        while count > LARGEST_TOTAL:  # In two steps, the first ones first.
-            count, rest = -(-count >> 32), value & 0xFFFFFFFF
-            self.interval(value >> 32, (value >> 32) + 1, count)
-            value, count = rest, 1 << 32
+        if count > LARGEST_TOTAL:  # The first digits first, however many.
+            self.integer(value >> 32, -(-count >> 32))
+            value, count = value & 0xFFFFFFFF, 1 << 32
         self.interval(value, value + 1, count)
 
     def number(self, value, kind="f"):

@@ -34,6 +34,7 @@ class Certificate:
         decision: How the outputs become a class: a sentence about the model.
         num_compared: Integer, for how many samples it was seen that the output does
             not depend on the rest of the batch.
+        declared: Tuple of further `bounds.Assumption`s; see `declaring`.
 
     Example:
 
@@ -57,6 +58,7 @@ class Certificate:
     fixed: tuple
     decision: str = str(Decision())
     num_compared: int = 0
+    declared: tuple = ()
 
     def __post_init__(self):
         if not 0 <= self.train_error <= 1 or not 0 < self.delta < 1:
@@ -97,6 +99,7 @@ class Certificate:
             ),
             self._separate(),
             Assumption("the code words satisfy Kraft's inequality", "checked"),
+            *self.declared,
         )
 
     def _separate(self):
@@ -104,6 +107,32 @@ class Certificate:
         if self.num_compared:
             text += f" (seen for {self.num_compared})"
         return Assumption(text)
+
+    def declaring(self, text, status="unchecked"):
+        """Returns the certificate with one more assumption.
+
+        For what its maker knows and no number shows: that the architecture was, in
+        truth, chosen with a look at the sample, say, out of no list.
+
+        Args:
+            text: String, the assumption as a claim.
+            status: `"checked"`, `"unchecked"`, or `"failed"` if it is known not to
+                hold: then the certificate says first that it is no guarantee.
+
+        Returns:
+            `Certificate`.
+
+        Example:
+
+        >>> certificate = Certificate(
+        ...     train_error=0.02, bits=4000, num_samples=60000, delta=0.05,
+        ...     items={}, fixed=(),
+        ... ).declaring("the list was written before the sample was drawn", "failed")
+        >>> str(certificate)[:63]
+        'NOT A GUARANTEE, since it fails that the list was written befor'
+        """
+        declared = (*self.declared, Assumption(text, status))
+        return dataclasses.replace(self, declared=declared)
 
     def bound(self, form="kl"):
         """Returns the certificate as a `bounds.Bound`."""

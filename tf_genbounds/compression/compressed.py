@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.compression import code_file
 from tf_genbounds.compression.certificate import Certificate
 from tf_genbounds.compression.code_word import decode
@@ -72,6 +73,9 @@ class Compressed:
             architecture, layers = facts["architecture"], tuple(facts["layers"])
             certificate = facts["certificate"]
             certificate["fixed"] = tuple(certificate["fixed"])
+            certificate["declared"] = tuple(
+                Assumption(**each) for each in certificate["declared"]
+            )
             for key in ("train_error", "delta"):
                 certificate[key] = from_plain(certificate[key])
             certificate = Certificate(**certificate)
