@@ -13,7 +13,7 @@ from keras import layers, ops
 import tf_genbounds as gb
 
 SAMPLES = 24
-POLICIES = ["float32", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"]
+POLICIES = ["float32", "float32", "mixed_bfloat16", "mixed_float16", "float16"]
 
 
 def body_of_vectors(generator, x):
