@@ -31,13 +31,10 @@ def repeated_rows(batches):
     >>> repeated_rows(batches((x, np.array([0, 0, 0, 1]))))
     (1, 4)
     """
-    digests = []
-    for batch in batches:
-        arrays = keras.tree.flatten(batch.x)
-        if batch.y is not None:
-            arrays = [*arrays, batch.y]
-        found = _digests([np.asarray(a)[: batch.count] for a in arrays], batch.count)
-        digests.append(np.frombuffer(found, f"V{_DIGEST}"))
+    digests = [
+        np.frombuffer(b"".join(row_digests(batch, _DIGEST)), f"V{_DIGEST}")
+        for batch in batches
+    ]
     # As two integers each, which NumPy sorts fast.
     pairs = np.concatenate(digests).view("u8").reshape(-1, 2)
     order = np.lexsort(pairs.T)
@@ -45,16 +42,38 @@ def repeated_rows(batches):
     return int(np.sum(same)), len(pairs)
 
 
-def _digests(arrays, count):
-    """The digests of all rows, one after the other."""
-    # Zero has two signs, and equal numbers count as equal.
-    arrays = [a + 0 if a.dtype.kind == "f" else a for a in arrays]
-    rows = [np.ascontiguousarray(a).reshape(count, -1) for a in arrays]
-    return b"".join(
-        hashlib.blake2b(b"".join(r[i].tobytes() for r in rows), digest_size=_DIGEST)
-        .digest()
-        for i in range(count)
-    )  # fmt: skip
+def row_digests(batch, size=32):
+    """Returns a digest of each sample of a `Batch`, label included, without padding.
+
+    Equal numbers of one dtype have equal digests, whichever zero they are.
+
+    Args:
+        batch: `batches.Batch`.
+        size: Integer, bytes of a digest.
+
+    Returns:
+        List of bytes.
+    """
+    arrays = keras.tree.flatten(batch.x)
+    if batch.y is not None:
+        arrays = [*arrays, *keras.tree.flatten(batch.y)]
+    columns = [_bytes(np.asarray(a)[: batch.count]) for a in arrays]
+    return [
+        hashlib.blake2b(b"".join(row), digest_size=size).digest()
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _bytes(array):
+    """Yields the bytes of each row."""
+    if array.dtype.kind in "OSU":  # Strings of several lengths.
+        for row in array.reshape(len(array), -1):
+            yield repr([str(value) for value in row.tolist()]).encode()
+        return
+    if array.dtype.kind == "f":
+        array = array + np.zeros((), array.dtype)  # Zero has two signs.
+    for row in np.ascontiguousarray(array).reshape(len(array), -1):
+        yield row.tobytes()
 
 
 def warn_of_repeats(data, *, batch_size=128, stacklevel=1):

@@ -8,6 +8,8 @@ import pytest
 from scipy import stats
 
 import tf_genbounds as gb
+from tf_genbounds.batches import batches
+from tf_genbounds.certificates.fingerprints import RowDigests
 
 NUM = 240
 LABELS = np.random.default_rng(0).integers(0, 3, NUM)
@@ -254,3 +256,16 @@ def test_what_is_no_certificate_is_refused():
     for text in ("", "{}", '{"kind": "held_out"}', "[1]", '{"kind": "lottery"}'):
         with pytest.raises(ValueError, match="no certificate that `to_json` wrote"):
             gb.Certificate.from_json(text)
+
+
+def test_digests_of_strings_and_zeros_do_not_depend_on_the_batches():
+    words = np.array(["a", "bcd", "a", "e"], object)
+    numbers = np.array([0.0, 1.0, -0.0, 2.0], "float32")
+    found = set()
+    for size in (1, 3, 4):
+        rows = RowDigests()
+        for batch in batches({"word": words, "number": numbers}, batch_size=size):
+            rows.add(batch)
+        assert (rows.count, rows.distinct) == (4, 3)
+        found.add(rows.hexdigest())
+    assert len(found) == 1

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tf_genbounds._version import __version__
+from tf_genbounds.repeats import row_digests
 
 _MODULUS = 1 << 256
 
@@ -18,7 +19,9 @@ def of_weights(model):
     """
     digest = hashlib.sha256()
     for weight in model.weights:
-        _add(digest, keras.ops.convert_to_numpy(weight))
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
@@ -36,14 +39,7 @@ class RowDigests:
 
     def add(self, batch):
         """Adds the examples of a `Batch`, labels included, without padding."""
-        arrays = [np.asarray(a) for a in keras.tree.flatten(batch.x)]
-        if batch.y is not None:
-            arrays += [np.asarray(a) for a in keras.tree.flatten(batch.y)]
-        for i in range(batch.count):
-            digest = hashlib.sha256()
-            for array in arrays:
-                _add(digest, array[i])
-            row = digest.digest()
+        for row in row_digests(batch):
             # A sum does not know the order, and counts what is repeated.
             self._sum = (self._sum + int.from_bytes(row, "big")) % _MODULUS
             self._seen.add(row[:16])
@@ -69,12 +65,3 @@ def versions():
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def _add(digest, array):
-    array = np.ascontiguousarray(array)
-    digest.update(f"{array.dtype.str}{array.shape}".encode())
-    if array.dtype == object:  # Strings of variable length.
-        digest.update(repr(array.tolist()).encode())
-    else:
-        digest.update(array.tobytes())
