@@ -96,7 +96,7 @@ def test_every_number_of_a_statement_is_rounded_up():
     )  # fmt: skip
     text = str(bound)
     assert "is at most 0.2235 (0.1001 seen, 0.1235 slack)" in text
-    assert "at least 1 - 0.0123457 over" in text
+    assert "at least 1 - 0.01235 over" in text
 
 
 def test_statement_is_one_sentence_with_the_open_assumptions():

@@ -25,8 +25,9 @@ class Compressed:
         certificate: `Certificate` of that model.
         layers: Tuple of dicts, one for each array of weights: its `name`, its
             `method` (the form of the layer, `"plain"`, `"low_rank"`, `"projected"` or
-            `"filter_projected"`, and the levels), the `numbers` that are stored and their `bits`, and the
-            `relative_error`, `||decoded - original|| / ||original||`.
+            `"filter_projected"`, and the levels), the `numbers` that are stored and
+            their `bits`, and the `relative_error`,
+            `||decoded - original|| / ||original||`.
         code: The code word, as a list of bits.
         architecture: JSON of what was fixed before the sample: the model's
             architecture and the seed.
@@ -94,10 +95,11 @@ def _check(certificate, code, items, architecture, layers):
     errors = certificate.train_error * certificate.num_samples
     for name, found, expected in (
         ("bits", certificate.bits, len(code)),
-        ("items", certificate.items, items),
+        # In order: Keras numbers weights without a name, anew in each session.
+        ("items", list(certificate.items.values()), list(items.values())),
         ("fixed", certificate.fixed, fixed_of(architecture)),
         ("the bits of its layers", [row["bits"] for row in layers],
-         [items.get(row["name"]) for row in layers]),
+         [certificate.items.get(row["name"]) for row in layers]),
         ("a train error in samples", errors, round(errors)),
     ):  # fmt: skip
         if found != expected and not (
