@@ -62,7 +62,10 @@ def body_of_sequences(generator, x):
         generator,
         lambda x: layers.Conv1D(3, 3, padding="causal", activation="relu")(x),
         lambda x: layers.EinsumDense("btc,cd->btd", (5, 4), activation="relu")(x),
-        lambda x: layers.LSTM(3, return_sequences=True)(x),
+        # JAX has no orthogonal matrices of float16.
+        lambda x: layers.LSTM(
+            3, recurrent_initializer="normal", return_sequences=True
+        )(x),
         lambda x: layers.MultiHeadAttention(1, 3)(x, x),
     )(x)
     return pick(generator, layers.Flatten, layers.GlobalMaxPooling1D)()(x)

@@ -258,6 +258,7 @@ def test_what_is_no_certificate_is_refused():
             gb.Certificate.from_json(text)
 
 
+@pytest.mark.tensorflow
 def test_digests_of_strings_and_zeros_do_not_depend_on_the_batches():
     words = np.array(["a", "bcd", "a", "e"], object)
     numbers = np.array([0.0, 1.0, -0.0, 2.0], "float32")
