@@ -15,8 +15,9 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
-from tf_genbounds.batches import batches
-from tf_genbounds.jacobians import Jacobians, tensors
+from tf_genbounds.data.batches import batches
+from tf_genbounds.data.batches import tensors
+from tf_genbounds.measure.jacobians import Jacobians
 from tf_genbounds.network import Network
 
 

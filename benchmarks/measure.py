@@ -12,7 +12,8 @@ import tracemalloc
 import keras
 import numpy as np
 
-from tf_genbounds.measurer import OF_SAMPLES, Measurer
+from tf_genbounds.measure.measurer import OF_SAMPLES
+from tf_genbounds.measure.measurer import Measurer
 
 
 def mlp():
@@ -66,9 +67,7 @@ def main():
             measurer((x, y), batch_size=128)
 
         predict(), measure(), everything((x[:128], y[:128]))
-        rounds = [
-            (seconds(predict), seconds(measure)) for _ in range(options.rounds)
-        ]
+        rounds = [(seconds(predict), seconds(measure)) for _ in range(options.rounds)]
         first, second = (statistics.median(t) for t in zip(*rounds, strict=True))
         ratio = statistics.median(b / a for a, b in rounds)
         # Cold power iterations, warm compilation.

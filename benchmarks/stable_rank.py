@@ -120,8 +120,10 @@ def main():
     watched = None if args.no_weightwatcher else analyze(model)
     if watched is not None:
         print(f"weightwatcher.analyze()            {watched:.2f} s")
-        print(f"  over our first and later runs    {watched / first:.1f}, "
-              f"{watched / later:.1f}")
+        print(
+            f"  over our first and later runs    {watched / first:.1f}, "
+            f"{watched / later:.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -110,8 +110,7 @@ def encode(architecture):
             if field == "size" and not layer.kind.endswith("pool"):
                 if value % 2 == 0:
                     raise ValueError(
-                        "The side of a kernel must be odd. "
-                        f"Received: size={value}"
+                        f"The side of a kernel must be odd. Received: size={value}"
                     )
                 value = (value + 1) // 2
             word += _flag(value) if field in FLAGS else _gamma(value)
@@ -255,9 +254,7 @@ class CosineConv2D(keras.layers.Layer):
         kernel = keras.ops.tensordot(self._basis, self.kernel, 1)
         if self.filters:
             return keras.ops.conv(inputs, kernel, self.strides, "same")
-        return keras.ops.depthwise_conv(
-            inputs, kernel[..., None], self.strides, "same"
-        )
+        return keras.ops.depthwise_conv(inputs, kernel[..., None], self.strides, "same")
 
     def get_config(self):
         return super().get_config() | {

@@ -68,9 +68,7 @@ def deskew(images):
     transforms[:, 1] = slant.ravel()
     transforms[:, 2] = (-slant * row).ravel()
     found = [
-        keras.ops.image.affine_transform(
-            images[i : i + 1000], transforms[i : i + 1000]
-        )
+        keras.ops.image.affine_transform(images[i : i + 1000], transforms[i : i + 1000])
         for i in range(0, len(images), 1000)
     ]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in found])

@@ -51,9 +51,7 @@ def run(train, parts, factor, seed, options):
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
         gb.losses.DARC1(loss, factor=factor) if factor else loss,
     )
-    model.fit(
-        *train, epochs=options.epochs, batch_size=options.batch_size, verbose=0
-    )
+    model.fit(*train, epochs=options.epochs, batch_size=options.batch_size, verbose=0)
     errors = []
     for x, y in parts:
         logits = model.predict(x, batch_size=500, verbose=0)

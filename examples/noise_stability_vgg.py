@@ -47,9 +47,7 @@ def train(model, x, y, epochs):
     """Trains a model and returns its error on the training data."""
     model.compile(
         keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(
-                2e-3, max(1, epochs * len(x) // 128)
-            )
+            keras.optimizers.schedules.CosineDecay(2e-3, max(1, epochs * len(x) // 128))
         ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],

@@ -57,8 +57,7 @@ def main(arguments=None):
     x, y = gb.data.load("digits", f"train[:{options.samples}]")
     random = np.random.default_rng(options.seed).integers(0, 10, len(y))
     true, shuffled = (
-        train(x, labels, options.epochs, options.seed)
-        for labels in (y, random)
+        train(x, labels, options.epochs, options.seed) for labels in (y, random)
     )
     table = Table("after the last epoch", "true labels", "random labels")
     for key in true:

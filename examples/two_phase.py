@@ -94,9 +94,7 @@ def main(arguments=None):
     bounds = {}
     for j in range(options.seeds):
         for i, alpha in enumerate(alphas):
-            both[i, j], first[i, j], bounds[alpha] = run(
-                train, test, alpha, j, options
-            )
+            both[i, j], first[i, j], bounds[alpha] = run(train, test, alpha, j, options)
             print(f"seed {j}, alpha {alpha:g}: test accuracy {both[i, j]:.4f}")
     table = Table(
         *("alpha", "test accuracy", "over base", "after phase 1", "over base", "bound"),

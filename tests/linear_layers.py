@@ -71,8 +71,9 @@ def _convolution(kind, rng):
     reach = [(k - 1) * s + 1 for k, s in zip(taps, steps, strict=True)]
     room = 1 if options["padding"] == "same" or transposed else 0
     image = [
-        int(rng.integers(3, 6 if rank < 3 else 5)) if room else
-        r + int(rng.integers(0, 3))
+        int(rng.integers(3, 6 if rank < 3 else 5))
+        if room
+        else r + int(rng.integers(0, 3))
         for r in reach
     ]
     shape = (*image, channels * groups)

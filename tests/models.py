@@ -2,7 +2,8 @@
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
+from keras import ops
 
 
 def images(samples=20, seed=0):
@@ -73,9 +74,7 @@ def nested():
     hidden = layers.Dense(6, activation="relu", name="dense")(inner_inputs)
     inner = keras.Model(inner_inputs, hidden, name="inner")
     inputs = keras.Input((6,))
-    return randomize(
-        keras.Model(inputs, layers.Dense(3, name="dense")(inner(inputs)))
-    )
+    return randomize(keras.Model(inputs, layers.Dense(3, name="dense")(inner(inputs))))
 
 
 def shared():

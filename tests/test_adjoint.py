@@ -4,7 +4,8 @@ import keras
 import models
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
+from keras import ops
 
 from tf_genbounds import backend
 from tf_genbounds.network import Network

@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_genbounds.compression.arithmetic_coder import Decoder, Encoder
+from tf_genbounds.compression.codes.arithmetic_coder import Decoder
+from tf_genbounds.compression.codes.arithmetic_coder import Encoder
 
 LENGTH = 16
 
@@ -35,9 +36,7 @@ def test_kraft_sum_is_at_most_one():
         assert code.encode(architecture) == word
     # No word is the beginning of another.
     ordered = sorted(found)
-    assert not any(
-        b.startswith(a) for a, b in zip(ordered, ordered[1:], strict=False)
-    )
+    assert not any(b.startswith(a) for a, b in zip(ordered, ordered[1:], strict=False))
 
 
 def random_architecture(generator):
@@ -54,8 +53,7 @@ def random_architecture(generator):
             fields["size"] = 2 * fields["size"] - 1
         layers.append(code.Layer(str(kind), **fields))
     flags = {
-        name: bool(number(3) - 1)
-        for name in ("average", "bias", "deskew", "opponents")
+        name: bool(number(3) - 1) for name in ("average", "bias", "deskew", "opponents")
     }
     return code.Architecture(number(100), tuple(layers), **flags)
 

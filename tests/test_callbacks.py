@@ -100,9 +100,7 @@ def test_interlayer_metrics_are_those_of_measure():
         data, metrics, num_probes=4, num_draws=2, seed=3
     )
     history = fitted([monitor], model, epochs=1)
-    measured = gb.measure(
-        model, data, num_probes=4, num_draws=2, seed=3, verbose=0
-    )
+    measured = gb.measure(model, data, num_probes=4, num_draws=2, seed=3, verbose=0)
     for key, field in {
         "interlayer_cushion": "unclipped_interlayer_cushion",
         "clipped": "minimal_interlayer_cushion",
@@ -265,12 +263,8 @@ def test_a_second_fit_and_a_second_model():
         model = models.randomize(models.dense(), seed)
         for _ in range(2):
             history = fitted([monitor], model)
-            exact = gb.measure(
-                model, probe(), quantities=["margins"], verbose=0
-            )
-            assert history["margin"][-1] == pytest.approx(
-                exact.margin(), rel=1e-4
-            )
+            exact = gb.measure(model, probe(), quantities=["margins"], verbose=0)
+            assert history["margin"][-1] == pytest.approx(exact.margin(), rel=1e-4)
 
 
 @pytest.mark.tensorflow
@@ -285,9 +279,11 @@ def test_under_xla(jit_compile):
     )
     monitor = gb.callbacks.GeneralizationMonitor((x, y), metrics=["layer_cushion"])
     history = model.fit(x, y, verbose=0, callbacks=[monitor]).history
-    exact = gb.measure(
-        model, (x, y), quantities=["layer_cushion"], verbose=0
-    ).layers["conv"].layer_cushion
+    exact = (
+        gb.measure(model, (x, y), quantities=["layer_cushion"], verbose=0)
+        .layers["conv"]
+        .layer_cushion
+    )
     assert history["layer_cushion/conv"][-1] == pytest.approx(exact, rel=1e-4)
 
 
@@ -299,9 +295,7 @@ def test_under_a_strategy(strategy):
     monitor = gb.callbacks.GeneralizationMonitor((x, y))
     with strategy.scope():
         history = fitted([monitor], model)
-    exact = gb.measure(
-        model, (x, y), quantities=["layer_cushion"], verbose=0
-    )
+    exact = gb.measure(model, (x, y), quantities=["layer_cushion"], verbose=0)
     assert history["layer_cushion/conv"][-1] == pytest.approx(
         exact.layers["conv"].layer_cushion, rel=1e-4
     )

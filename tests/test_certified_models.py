@@ -8,7 +8,8 @@ that is returned, in several batch sizes, one by one, and after both ways to sav
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
+from keras import ops
 
 import tf_genbounds as gb
 
@@ -63,15 +64,19 @@ def body_of_sequences(generator, x):
         lambda x: layers.Conv1D(3, 3, padding="causal", activation="relu")(x),
         lambda x: layers.EinsumDense("btc,cd->btd", (5, 4), activation="relu")(x),
         # JAX has no orthogonal matrices of float16.
-        lambda x: layers.LSTM(
-            3, recurrent_initializer="normal", return_sequences=True
-        )(x),
+        lambda x: layers.LSTM(3, recurrent_initializer="normal", return_sequences=True)(
+            x
+        ),
         lambda x: layers.MultiHeadAttention(1, 3)(x, x),
     )(x)
     return pick(generator, layers.Flatten, layers.GlobalMaxPooling1D)()(x)
 
 
-INPUTS = [((6,), body_of_vectors), ((8, 8, 2), body_of_images), ((5, 3), body_of_sequences)]
+INPUTS = [
+    ((6,), body_of_vectors),
+    ((8, 8, 2), body_of_images),
+    ((5, 3), body_of_sequences),
+]
 # The end, the number of outputs, and for one output what its values mean.
 ENDS = [
     (lambda x: layers.Dense(3)(x), 3, None),

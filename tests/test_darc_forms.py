@@ -214,9 +214,7 @@ def test_config_round_trips_with_the_drawn_seed(form, kind):
 
 def test_metric_logs_what_the_loss_contains():
     x, y = data(10)
-    model = identity_model(
-        "loss", metrics=[DARC1Penalty(FACTOR)], jit_compile=True
-    )
+    model = identity_model("loss", metrics=[DARC1Penalty(FACTOR)], jit_compile=True)
     logs = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
     expected = cross_entropy(x, y) + logs["darc1"]
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)

@@ -162,9 +162,9 @@ def test_base_loss_survives_saving(loss, tmp_path):
 def test_losses_differ_by_output():
     inputs = keras.Input((3,))
     heads = [
-        keras.layers.Dense(
-            3, kernel_initializer="identity", use_bias=False, name=name
-        )(inputs)
+        keras.layers.Dense(3, kernel_initializer="identity", use_bias=False, name=name)(
+            inputs
+        )
         for name in ("a", "b")
     ]
     model = keras.Model(inputs, dict(zip("ab", heads, strict=True)))

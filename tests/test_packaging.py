@@ -74,4 +74,3 @@ def test_other_backends_are_refused_by_name():
         "except ImportError as error:\n    print(error)"
     )
     assert "Received: KERAS_BACKEND=torch" in python("-c", code)
-

@@ -45,6 +45,7 @@ def trace(function, *specs):
     the point: no number is computed.
     """
     if name == "tensorflow":
+
         def spec(t):
             return tf.TensorSpec(t.shape, t.dtype)
 
@@ -52,6 +53,7 @@ def trace(function, *specs):
             *keras.tree.map_structure(spec, specs)
         )
     else:
+
         def spec(t):
             return jax.ShapeDtypeStruct(t.shape, t.dtype)
 
@@ -99,9 +101,7 @@ def dependencies(function, *specs):
         specs = keras.tree.map_structure(
             lambda t: tf.TensorSpec(t.shape, t.dtype), specs
         )
-        concrete = tf.function(function, autograph=False).get_concrete_function(
-            *specs
-        )
+        concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
         graph = concrete.graph
         # A shape is not made of the numbers of its tensor.
         shapes = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")

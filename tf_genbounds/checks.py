@@ -1,6 +1,9 @@
 """Checks of arguments, with messages that say what was expected."""
 
 import difflib
+import math
+import numbers
+import random
 
 import keras
 import numpy as np
@@ -38,8 +41,7 @@ def check_num_levels(name, value):
     """Refuses what is not an odd integer of at least 3: levels around 0."""
     if not isinstance(value, (int, np.integer)) or value < 3 or value % 2 == 0:
         raise ValueError(
-            f"`{name}` must be an odd integer of at least 3. "
-            f"Received: {name}={value}"
+            f"`{name}` must be an odd integer of at least 3. Received: {name}={value}"
         )
 
 
@@ -54,8 +56,99 @@ def check_percentile(percentile):
 def check_positive(name, value):
     """Refuses what is not a positive integer."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(
-            f"`{name}` must be an integer. Received: {name}={value!r}"
-        )
+        raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
     if value < 1:
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+
+
+def check_finite(array):
+    """Returns an array of numbers, or refuses NaN, infinities and quantized ones."""
+    array = np.asarray(array)
+    if array.dtype in ("int8", "uint8"):
+        raise ValueError(
+            "`kernel` must hold weights, and not the integers of a quantized layer, "
+            f"whose scale is elsewhere. Received: kernel.dtype={array.dtype}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("`kernel` must be check_finite. Received: NaN or infinity")
+    return array
+
+
+def check_factor(factor):
+    """Returns `factor` as a float, if it can be the weight of a penalty.
+
+    Raises:
+        ValueError: If `factor` is no number, negative, NaN or infinite.
+
+    Example:
+
+    >>> check_factor(1)
+    1.0
+    """
+    number = isinstance(factor, numbers.Real) and not isinstance(factor, bool)
+    if not number or not math.isfinite(factor) or factor < 0:
+        raise ValueError(
+            "`factor` must be a non-negative finite number. "
+            f"Received: factor={factor!r}"
+        )
+    return float(factor)
+
+
+def check_num_draws(num_draws):
+    """Returns `num_draws` as an int, if it is a positive integer.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+
+    >>> check_num_draws(8)
+    8
+    """
+    if not _is_integer(num_draws) or num_draws < 1:
+        raise ValueError(
+            f"`num_draws` must be a positive integer. Received: num_draws={num_draws!r}"
+        )
+    return int(num_draws)
+
+
+def check_seed(seed):
+    """Returns `seed` as an int, or draws one if it is `None`.
+
+    The draw comes from Python's `random`, which `keras.utils.set_random_seed`
+    seeds.
+
+    Raises:
+        ValueError: If `seed` is neither an integer nor `None`.
+
+    Example:
+
+    >>> check_seed(7)
+    7
+    """
+    if seed is None:
+        return random.randrange(2**32)
+    if not _is_integer(seed):
+        raise ValueError(f"`seed` must be an integer or None. Received: seed={seed!r}")
+    return int(seed)
+
+
+def _is_integer(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_delta(delta):
+    """Refuses a failure probability that is not in (0, 1)."""
+    if not 0 < delta < 1:  # Also catches NaN.
+        raise ValueError(
+            f"`delta` must lie strictly between 0 and 1. Received: delta={delta}"
+        )
+
+
+def check_num_samples(num_samples):
+    """Refuses a sample size that is not a positive integer."""
+    if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
+        raise ValueError(
+            "`num_samples` must be a positive integer. "
+            f"Received: num_samples={num_samples}"
+        )

@@ -9,13 +9,13 @@ from keras.src.backend import get_keras_mask  # Not exported by Keras.
 from keras.src.losses.losses import LossFunctionWrapper
 
 from tf_genbounds import backend
-from tf_genbounds.darc_checks import check_factor
-from tf_genbounds.darc_checks import check_num_draws
-from tf_genbounds.darc_checks import check_seed
-from tf_genbounds.darc_checks import refuse_probable_predictions
+from tf_genbounds.checks import check_factor
+from tf_genbounds.checks import check_num_draws
+from tf_genbounds.checks import check_seed
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
+from tf_genbounds.functional.logits import refuse_probable_predictions
 
 __all__ = ["DARC", "DARC1"]
 
@@ -116,9 +116,7 @@ class DARC1(_PenalizedLoss):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(
-        self, loss, factor=0.064, *, allow_probabilities=False, name="darc1"
-    ):
+    def __init__(self, loss, factor=0.064, *, allow_probabilities=False, name="darc1"):
         super().__init__(
             loss, factor, allow_probabilities=allow_probabilities, name=name
         )

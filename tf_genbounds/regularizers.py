@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from tf_genbounds.darc_checks import check_factor
-from tf_genbounds.darc_checks import check_num_draws
-from tf_genbounds.darc_checks import check_seed
-from tf_genbounds.darc_checks import refuse_probabilities
-from tf_genbounds.darc_checks import warn_if_hidden
+from tf_genbounds.checks import check_factor
+from tf_genbounds.checks import check_num_draws
+from tf_genbounds.checks import check_seed
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
+from tf_genbounds.functional.logits import refuse_probabilities
+from tf_genbounds.functional.logits import warn_if_hidden
 
 __all__ = ["DARC", "DARC1"]
 

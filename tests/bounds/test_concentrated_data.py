@@ -62,9 +62,7 @@ def test_gram_form_equals_the_dense_one(seed, count, references):
     both = np.concatenate([z_ref, z])
     found = gram_constants(both @ both.T, y, y_ref)
     dense = plug_in_constants(z, y, z_ref, y_ref)
-    np.testing.assert_allclose(
-        found.beta1, max(0, dense.beta1), rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(found.beta1, max(0, dense.beta1), rtol=1e-9, atol=1e-12)
     assert found.beta3 == pytest.approx(dense.beta3)
     brackets = z.T @ y / len(z) - z_ref.T @ y_ref / len(z_ref)
     expected = np.linalg.norm(brackets, axis=0)

@@ -145,7 +145,11 @@ def test_matrix_bernstein_of_one_dimension_is_bernstein():
         80, 0.1, **options, log_dimension=0.0
     ) == bernstein_slack(80, 0.1, **options)
     assert matrix_bernstein_slack(
-        10000, 0.1 / 3, variance=1, largest=1, log_dimension=math.log(1000),
+        10000,
+        0.1 / 3,
+        variance=1,
+        largest=1,
+        log_dimension=math.log(1000),
         form="standard",
     ) == pytest.approx(0.04609421, abs=5e-9)
 
@@ -211,9 +215,7 @@ def test_occam_bound_covers_unequal_lengths(seed):
     values = np.array(
         [
             [
-                occam_bound(
-                    k / m, num_bits=bits, num_samples=m, delta=delta
-                ).value
+                occam_bound(k / m, num_bits=bits, num_samples=m, delta=delta).value
                 for k in range(m + 1)
             ]
             for bits in lengths

@@ -99,12 +99,13 @@ def test_negative_margins_are_vacuous(margin, after):
 @pytest.mark.parametrize("after", [False, True])
 def test_infinite_norms_are_vacuous(after):
     zeros = np.zeros(400)
-    assert call(
-        weight_norm=inf, feature_norms=zeros, chosen_after_training=after
-    ).value == inf
-    assert call(
-        feature_norms=np.full(400, inf), chosen_after_training=after
-    ).value == inf
+    assert (
+        call(weight_norm=inf, feature_norms=zeros, chosen_after_training=after).value
+        == inf
+    )
+    assert (
+        call(feature_norms=np.full(400, inf), chosen_after_training=after).value == inf
+    )
 
 
 def test_nan_margins_and_margins_at_rho_are_errors():

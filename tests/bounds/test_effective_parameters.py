@@ -3,12 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from tf_genbounds.bounds import (
-    Assumption,
-    Complexity,
-    LayerComplexity,
-    effective_parameters,
-)
+from tf_genbounds.bounds import Assumption
+from tf_genbounds.bounds import Complexity
+from tf_genbounds.bounds import LayerComplexity
+from tf_genbounds.bounds import effective_parameters
 
 MU, INTER = [0.2, 0.3, 0.4], [0.1, 0.1, 0.1]
 
@@ -47,9 +45,7 @@ def test_safe_constants_cover_the_safe_number_of_matrices():
         eps = 0.5 * m * n / (6 * 1.5 * 3)
         needed += math.ceil(4 * math.log(4 / eta) / (eps**2 - 2 / 3 * eps**3))
     assert needed <= lemma(constants="safe").value
-    assert lemma(constants="safe").value == pytest.approx(
-        4.5 * lemma().value + 3
-    )
+    assert lemma(constants="safe").value == pytest.approx(4.5 * lemma().value + 3)
 
 
 def test_convolutions_enter_with_their_overlap_and_spread():
@@ -105,9 +101,7 @@ def test_assumptions_are_flagged():
     # `ln(4 / eta)` of the safe number of matrices for 24.
     for constants, least in [("explicit", 3), ("safe", 12)]:
         for num_samples, status in [(least - 1, "failed"), (least, "checked")]:
-            found = statuses(
-                constants=constants, num_samples=num_samples, delta=0.5
-            )
+            found = statuses(constants=constants, num_samples=num_samples, delta=0.5)
             assert found[2] == status
             eta = 0.5 / (6 * 3**2 * 100**2 * num_samples)
             times = {"explicit": 1, "safe": 4}[constants]

@@ -29,6 +29,4 @@ def test_shares_add_up_to_less_than_delta(count, spent):
     exponents = range(-3000, 3001)
     line = sum(grid.share(1.0, j) for j in exponents)
     assert line**count == pytest.approx(spent, rel=1e-3)
-    assert grid.share(0.1, 3, -2) == pytest.approx(
-        0.1 / 4 * 36 / (np.pi**4 * 16 * 9)
-    )
+    assert grid.share(0.1, 3, -2) == pytest.approx(0.1 / 4 * 36 / (np.pi**4 * 16 * 9))

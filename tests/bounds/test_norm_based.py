@@ -137,9 +137,7 @@ def test_theorem_2_2_keeps_its_word(constants, factor):
     x = rng.normal(size=(10, 50))
     size = np.linalg.norm(x, axis=0).max()
     margin = 0.5 * size * np.prod([np.linalg.norm(a, 2) for a in matrices])
-    found = truncation(
-        *matrices, margin=margin, input_norm=size, constants=constants
-    )
+    found = truncation(*matrices, margin=margin, input_norm=size, constants=constants)
     kept, stored = [], 0
     for a in matrices:
         u, s, v = np.linalg.svd(a, full_matrices=False)
@@ -161,9 +159,12 @@ def test_theorem_2_2_keeps_its_word(constants, factor):
 def test_edges_of_theorem_2_2():
     assert np.isinf(truncation(FIRST, SECOND, margin=0.0).value)
     assert truncation(FIRST, 0 * SECOND + 1e-300).value >= 0
-    assert truncation_parameters(
-        spectral_norms=[1, 0], stable_ranks=[1, 0], width=2, margin=1, input_norm=1
-    ).value == 0
+    assert (
+        truncation_parameters(
+            spectral_norms=[1, 0], stable_ranks=[1, 0], width=2, margin=1, input_norm=1
+        ).value
+        == 0
+    )
     # A margin that no output can have.
     large = truncation(FIRST, margin=10.0)
     assert [a.status for a in large.assumptions] == ["failed", "failed"]

@@ -29,9 +29,7 @@ LN2 = math.log(2)
 )
 def test_exact_tail_of_a_validation_sample(k, m, delta, exact, kl):
     def value(form):
-        return validation_bound(
-            k / m, num_samples=m, delta=delta, form=form
-        ).value
+        return validation_bound(k / m, num_samples=m, delta=delta, form=form).value
 
     assert value("binomial") == pytest.approx(exact, abs=1e-10)
     assert value("kl") == pytest.approx(kl, abs=1e-10)

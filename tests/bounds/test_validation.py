@@ -9,7 +9,8 @@ from simulation import most_failures
 
 from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds import validation_bound
-from tf_genbounds.bounds.validation import FORMS, OF_LOSSES
+from tf_genbounds.bounds.validation import FORMS
+from tf_genbounds.bounds.validation import OF_LOSSES
 
 nan = float("nan")
 OF_MEANS = [form for form in FORMS if form not in OF_LOSSES]
@@ -57,9 +58,7 @@ def test_kl_is_never_larger(error, num_samples):
 
 @pytest.mark.parametrize("error", [0.0, 0.004, 0.2, 0.7, 0.999])
 @pytest.mark.parametrize("num_samples", [3, 40, 5000])
-def test_fixed_point_is_the_largest_that_satisfies_its_inequality(
-    error, num_samples
-):
+def test_fixed_point_is_the_largest_that_satisfies_its_inequality(error, num_samples):
     value = validation_bound(error, num_samples=num_samples, form="fixed_point").value
     rate = math.log(1 / 0.05) / num_samples
 

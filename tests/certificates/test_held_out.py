@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import tf_genbounds as gb
-from tf_genbounds.batches import batches
 from tf_genbounds.certificates.fingerprints import RowDigests
+from tf_genbounds.data.batches import batches
 
 NUM = 240
 LABELS = np.random.default_rng(0).integers(0, 3, NUM)

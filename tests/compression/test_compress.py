@@ -9,14 +9,16 @@ import pytest
 from keras import layers
 
 import tf_genbounds as gb
-from tf_genbounds.compression import Compressed, compress
-from tf_genbounds.compression.compact import (
-    compact_model,
-    compactable,
-    fill,
-    largest_sizes,
-)
-from tf_genbounds.compression.weight_code import STEPS, Floats, Levels, levels
+from tf_genbounds.compression import Compressed
+from tf_genbounds.compression import compress
+from tf_genbounds.compression.codes.weight_code import STEPS
+from tf_genbounds.compression.codes.weight_code import Floats
+from tf_genbounds.compression.codes.weight_code import Levels
+from tf_genbounds.compression.codes.weight_code import levels
+from tf_genbounds.compression.forms.compact_model import compact_model
+from tf_genbounds.compression.forms.compact_model import compactable
+from tf_genbounds.compression.forms.compact_model import fill
+from tf_genbounds.compression.forms.compact_model import largest_sizes
 
 METHODS = ["quantize", "truncate_svd", "matrix_project", "filter_project"]
 

@@ -7,7 +7,8 @@ import pytest
 from keras import layers
 
 import tf_genbounds as gb
-from tf_genbounds.experiments import BoundComparison, compare_bounds
+from tf_genbounds.experiments import BoundComparison
+from tf_genbounds.experiments import compare_bounds
 
 FIRST, SECOND = np.diag([2.0, 1.0]), np.array([[1.0, 1.0], [0.0, 1.0]])
 ROWS = [
@@ -129,9 +130,7 @@ def test_during_training_and_its_plot(case):
     pytest.importorskip("matplotlib")
     _, data = case
     model = network(FIRST, SECOND)
-    model.compile(
-        "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     monitor = gb.callbacks.GeneralizationMonitor(
         data, metrics=[gb.metrics.Complexities(margin=1.0)], exact=True
     )

@@ -5,7 +5,8 @@ import pytest
 from keras import layers
 
 import tf_genbounds as gb
-from tf_genbounds.experiments import NoiseAttenuation, noise_attenuation
+from tf_genbounds.experiments import NoiseAttenuation
+from tf_genbounds.experiments import noise_attenuation
 from tf_genbounds.functional.random import normals
 
 
@@ -105,9 +106,7 @@ def test_plot():
     result = noise_attenuation(models.convolutional(), models.images()[0])
     (ax,) = result.plot().axes
     assert len(ax.lines) == 3  # Two curves and the size of the noise.
-    np.testing.assert_allclose(
-        ax.lines[0].get_ydata(), result.curve("conv")[1]
-    )
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), result.curve("conv")[1])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import tf_genbounds as gb
-from tf_genbounds.experiments import NoiseStability, noise_stability
+from tf_genbounds.experiments import NoiseStability
+from tf_genbounds.experiments import noise_stability
 from tf_genbounds.experiments.noise_stability import QUANTITIES
 
 

@@ -171,9 +171,7 @@ def test_signs_change_with_the_seed_and_with_any_logit():
 def test_compiled_functions_draw_the_same_signs(xla):
     logits = ops.convert_to_tensor(random_case(0)[0])
     compiled = backend.jit(lambda h: rademacher_signs(h, 8, seed=5), xla=xla)
-    np.testing.assert_array_equal(
-        compiled(logits), rademacher_signs(logits, 8, seed=5)
-    )
+    np.testing.assert_array_equal(compiled(logits), rademacher_signs(logits, 8, seed=5))
 
 
 def test_logits_without_classes_are_refused():

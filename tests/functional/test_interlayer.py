@@ -1,20 +1,16 @@
 import numpy as np
 import pytest
 
-from tf_genbounds.functional import (
-    interlayer_cushion,
-    interlayer_smoothness,
-    jacobian_spread,
-)
+from tf_genbounds.functional import interlayer_cushion
+from tf_genbounds.functional import interlayer_smoothness
+from tf_genbounds.functional import jacobian_spread
 
 inf = float("inf")
 
 
 def test_cushion_vectors():
     # Section by hand: J = (1, 1) at (3, 2), and J = (1, 0) at (3, -2).
-    value = interlayer_cushion(
-        [[[1.0, 1.0]], [[1.0, 0.0]]], [[3.0, 2.0], [3.0, -2.0]]
-    )
+    value = interlayer_cushion([[[1.0, 1.0]], [[1.0, 0.0]]], [[3.0, 2.0], [3.0, -2.0]])
     np.testing.assert_allclose(value, [0.98058068, 0.83205029], rtol=1e-6)
     identity = interlayer_cushion([np.eye(5)], [np.arange(5.0)])
     np.testing.assert_allclose(identity, [1 / np.sqrt(5)], rtol=1e-6)

@@ -6,7 +6,8 @@ import pytest
 
 from tf_genbounds import backend
 from tf_genbounds import functional
-from tf_genbounds.functional import frobenius_norm, linear_operator
+from tf_genbounds.functional import frobenius_norm
+from tf_genbounds.functional import linear_operator
 from tf_genbounds.functional.noise_stability import sample_norm
 
 # Added one after the other in float32, 2 million squares lose 3e-4 of their norm.

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from tf_genbounds.functional import margin_loss, margins, ramp_loss
+from tf_genbounds.functional import margin_loss
+from tf_genbounds.functional import margins
+from tf_genbounds.functional import ramp_loss
 
 inf, nan = float("inf"), float("nan")
 

@@ -3,12 +3,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tf_genbounds.functional import (
-    layer_cushion,
-    linear_operator,
-    noise_sensitivity,
-    stable_rank,
-)
+from tf_genbounds.functional import layer_cushion
+from tf_genbounds.functional import linear_operator
+from tf_genbounds.functional import noise_sensitivity
+from tf_genbounds.functional import stable_rank
 
 
 def test_closed_form():

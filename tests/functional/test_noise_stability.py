@@ -4,12 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tf_genbounds.functional import (
-    activation_contraction,
-    layer_cushion,
-    linear_operator,
-    stable_rank,
-)
+from tf_genbounds.functional import activation_contraction
+from tf_genbounds.functional import layer_cushion
+from tf_genbounds.functional import linear_operator
+from tf_genbounds.functional import stable_rank
 from tf_genbounds.functional.noise_stability import sample_norm
 
 

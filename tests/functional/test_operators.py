@@ -4,8 +4,11 @@ import keras
 import numpy as np
 import oracles
 import pytest
-from keras import layers, ops
-from linear_layers import EQUATIONS, KINDS, linear_layer
+from keras import layers
+from keras import ops
+from linear_layers import EQUATIONS
+from linear_layers import KINDS
+from linear_layers import linear_layer
 
 from tf_genbounds import backend
 from tf_genbounds.functional import operators
@@ -205,9 +208,7 @@ def test_scaled_multiplies_the_output_channels(layer, shape):
     broadcast[axis] = -1
     x = normal(2, *shape)
     expected = ops.convert_to_numpy(operator.matvec(x)) * scale.reshape(broadcast)
-    np.testing.assert_allclose(
-        operator.scaled(scale).matvec(x), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(operator.scaled(scale).matvec(x), expected, atol=1e-5)
 
 
 def test_scaled_refuses_channels_that_do_not_index_the_kernel():
@@ -228,9 +229,7 @@ def test_lora_is_part_of_the_kernel():
     layer.enable_lora(2)
     layer.lora_kernel_b.assign(normal(2, 4))
     expected = oracles.layer_matrix(layer, (6,))
-    np.testing.assert_allclose(
-        linear_operator(layer).as_matrix(), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(linear_operator(layer).as_matrix(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "float64"])
@@ -260,9 +259,7 @@ def test_compiled_functions_read_the_values_of_the_scope(kind):
     compiled = backend.jit(outputs, xla=True)
     expected = linear_operator(layer).matvec(x)
     assert np.max(np.abs(expected)) > 0.1
-    np.testing.assert_allclose(
-        compiled(backend.values(variables)), expected, atol=1e-4
-    )
+    np.testing.assert_allclose(compiled(backend.values(variables)), expected, atol=1e-4)
     np.testing.assert_array_equal(compiled(zeros), np.zeros(expected.shape))
 
 

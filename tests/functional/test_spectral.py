@@ -5,8 +5,10 @@ import keras
 import numpy as np
 import oracles
 import pytest
-from keras import layers, ops
-from linear_layers import KINDS, linear_layer
+from keras import layers
+from keras import ops
+from linear_layers import KINDS
+from linear_layers import linear_layer
 
 from tf_genbounds import backend
 from tf_genbounds.functional.operators import frobenius_norm
@@ -94,9 +96,7 @@ def test_the_norm_of_ones_in_closed_form():
     operator = linear_operator(layer)
     estimate = spectral_norm(operator, tolerance=1e-4)
     np.testing.assert_allclose(estimate.value, 7.85085508, rtol=1e-6)
-    np.testing.assert_allclose(
-        spectral_norm(operator, "kernel").value, 3.0, rtol=1e-6
-    )
+    np.testing.assert_allclose(spectral_norm(operator, "kernel").value, 3.0, rtol=1e-6)
 
 
 def test_bias_and_activation_do_not_alter_the_norm():  # Trap 11.
@@ -157,9 +157,7 @@ def test_a_stack_of_matrices_has_a_norm_each():
 def test_some_singular_value_lies_within_the_residual(max_iterations):
     array = matrix(60, 50, seed=max_iterations)
     singular = np.linalg.svd(array, compute_uv=False)
-    estimate = spectral_norm(
-        array, max_iterations=max_iterations, tolerance=1e-4
-    )
+    estimate = spectral_norm(array, max_iterations=max_iterations, tolerance=1e-4)
     value, residual = float(estimate.value), float(estimate.residual)
     assert int(estimate.iterations) <= max_iterations
     assert np.min(np.abs(singular - value)) <= residual * value + 1e-5
@@ -176,8 +174,8 @@ def test_what_has_not_converged_says_so():
 @pytest.mark.parametrize("which", ["operator", "kernel"])
 def test_single_steps_from_a_warm_start_converge(which):
     operator = convolution(filters=24, channels=24)
-    blocks = operator.as_matrix() if which == "operator" else (
-        operator.kernel_matrix()[0]
+    blocks = (
+        operator.as_matrix() if which == "operator" else (operator.kernel_matrix()[0])
     )
     expected = oracles.spectral_norm(ops.convert_to_numpy(blocks))
     vectors, values = None, []
@@ -257,9 +255,7 @@ def test_parallel_starting_vectors_do_no_harm():
     start = np.tile(matrix(1, 50), (4, 1))
     expected = oracles.spectral_norm(array)
     for max_iterations in (1, 100):
-        estimate = spectral_norm(
-            array, start=start, max_iterations=max_iterations
-        )
+        estimate = spectral_norm(array, start=start, max_iterations=max_iterations)
         assert float(estimate.value) <= expected * (1 + 1e-5)
     np.testing.assert_allclose(estimate.value, expected, rtol=0.005)
 
@@ -333,9 +329,7 @@ def test_half_precision_kernels_give_float32():  # Trap 18.
         assert keras.backend.standardize_dtype(estimate.value.dtype) == "float32"
     dense = ops.convert_to_numpy(operator.as_matrix())
     estimate = spectral_norm(operator, tolerance=1e-4)
-    np.testing.assert_allclose(
-        estimate.value, oracles.spectral_norm(dense), rtol=1e-5
-    )
+    np.testing.assert_allclose(estimate.value, oracles.spectral_norm(dense), rtol=1e-5)
 
 
 # Inside compiled functions. --------------------------------------------------
@@ -354,9 +348,7 @@ def test_it_runs_in_a_compiled_step_on_todays_weights(xla, max_iterations):
             operator = linear_operator(layer)
             found = []
             for which in ("operator", "kernel"):
-                estimate = spectral_norm(
-                    operator, which, max_iterations=max_iterations
-                )
+                estimate = spectral_norm(operator, which, max_iterations=max_iterations)
                 found += [
                     estimate.value,
                     estimate.residual,

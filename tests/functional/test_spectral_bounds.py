@@ -1,8 +1,10 @@
 import numpy as np
 import oracles
 import pytest
-from keras import layers, ops
-from linear_layers import KINDS, linear_layer
+from keras import layers
+from keras import ops
+from linear_layers import KINDS
+from linear_layers import linear_layer
 
 from tf_genbounds import backend
 from tf_genbounds.functional.operators import frobenius_norm
@@ -81,7 +83,6 @@ def test_fourier_is_the_norm_of_the_circular_convolution():
         np.max(np.linalg.norm(grid, 2, axis=(-2, -1))),
         rtol=2e-6,
     )
-
 
 
 def test_large_grids_go_in_pieces(monkeypatch):

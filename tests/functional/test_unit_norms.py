@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_genbounds.functional import linear_operator, unit_norms
+from tf_genbounds.functional import linear_operator
+from tf_genbounds.functional import unit_norms
 
 
 @pytest.mark.parametrize("order", [1, 2])

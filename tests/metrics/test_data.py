@@ -35,7 +35,9 @@ def test_nan_is_the_extreme(metric, xla):
     metric.update_state({"a": np.array([0.5, 0.7], "float32")})
 
     def step(state, values):
-        with keras.StatelessScope(state_mapping=[(metric.variables[0], state)]) as scope:
+        with keras.StatelessScope(
+            state_mapping=[(metric.variables[0], state)]
+        ) as scope:
             metric.update_state({"a": values})
         return scope.get_current_value(metric.variables[0])
 
@@ -159,7 +161,9 @@ def test_margin_refuses_labels_that_are_no_classes(labels, classes):
 
 
 def test_labels_of_a_hinge_loss_are_told_what_to_become():
-    with pytest.raises(ValueError, match=r"turn -1 and 1 into 0 and 1.*\(y \+ 1\) // 2"):
+    with pytest.raises(
+        ValueError, match=r"turn -1 and 1 into 0 and 1.*\(y \+ 1\) // 2"
+    ):
         gb.metrics.Margin().update_state([-1, 1], np.ones((2, 1)))
     with pytest.raises(ValueError, match="pass `y - 1` if yours count from 1"):
         gb.metrics.Margin().update_state([1, 3], np.ones((2, 3)))

@@ -79,9 +79,11 @@ def test_every_step_but_some():
 
 def test_reset_keeps_the_warm_start():
     model = models.convolutional()
-    exact = gb.measure(
-        model, models.data(model), quantities=["spectral_norm"], verbose=0
-    ).layers["conv2"].spectral_norm
+    exact = (
+        gb.measure(model, models.data(model), quantities=["spectral_norm"], verbose=0)
+        .layers["conv2"]
+        .spectral_norm
+    )
 
     def error(resets):
         metric = gb.metrics.SpectralNorm("conv2")
@@ -98,9 +100,11 @@ def test_reset_keeps_the_warm_start():
 def test_one_update_from_a_cold_start_is_worse():
     # So that the test above could fail.
     model = models.convolutional()
-    exact = gb.measure(
-        model, models.data(model), quantities=["spectral_norm"], verbose=0
-    ).layers["conv2"].spectral_norm
+    exact = (
+        gb.measure(model, models.data(model), quantities=["spectral_norm"], verbose=0)
+        .layers["conv2"]
+        .spectral_norm
+    )
     metric = gb.metrics.SpectralNorm("conv2")
     metric.bind(model)
     metric.update_state()
@@ -162,9 +166,7 @@ def test_replicas_agree_with_one_device(strategy):
             assert two[key][-1] == pytest.approx(one[key][-1], rel=1e-4), key
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "jax", reason="TensorFlow can do it"
-)
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow can do it")
 def test_jax_refuses_it_in_compile_and_says_what_to_do():
     model = models.dense()
     x, y = models.data(model)
@@ -265,9 +267,7 @@ def test_models_of_any_inputs_are_followed(make):
     model, x = make()
     kernel = np.array([[2.0, 0.0], [0.0, 1.0]])  # Stable rank 5 / 4.
     model.get_layer("b").set_weights([kernel])
-    measured = gb.measure(
-        model, x, quantities=["stable_rank"], batch_size=4, verbose=0
-    )
+    measured = gb.measure(model, x, quantities=["stable_rank"], batch_size=4, verbose=0)
     assert measured.layers["b"].stable_rank == pytest.approx(1.25, rel=1e-4)
     names = ["stable_rank", "layer_cushion"]
     monitored = gb.MonitoredModel.from_model(model, names)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tf_genbounds.experiments import NoiseAttenuation
-from tf_genbounds.layer_measurements import LayerMeasurements
-from tf_genbounds.layer_measurements import PairMeasurements
-from tf_genbounds.measurements import Measurements
+from tf_genbounds.measure.layer_measurements import LayerMeasurements
+from tf_genbounds.measure.layer_measurements import PairMeasurements
+from tf_genbounds.measure.measurements import Measurements
 from tf_genbounds.report import Report
 
 

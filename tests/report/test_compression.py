@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tf_genbounds import compress
-from tf_genbounds.report import Report, report
+from tf_genbounds.report import Report
+from tf_genbounds.report import report
 from tf_genbounds.report.compression import compression_table
 
 

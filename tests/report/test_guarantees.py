@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from tf_genbounds import bounds
-from tf_genbounds.report import Report, report
-from tf_genbounds.report.guarantees import guarantees, statement, verdict
-from tf_genbounds.report.quantities import STATEMENT
-from tf_genbounds.report.tables import notes, tables
+from tf_genbounds.report import Report
+from tf_genbounds.report import report
+from tf_genbounds.report.guarantees import guarantees
+from tf_genbounds.report.guarantees import statement
+from tf_genbounds.report.guarantees import verdict
+from tf_genbounds.report.tables import notes
+from tf_genbounds.report.tables import tables
+from tf_genbounds.report.wording import STATEMENT
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tf_genbounds.report.html import page
-from tf_genbounds.report.quantities import STATEMENT
+from tf_genbounds.report.wording import STATEMENT
 
 
 class Tags(html.parser.HTMLParser):
@@ -96,9 +96,7 @@ def test_names_cannot_put_tags_into_the_page(single):
         unsupported={evil: evil},
         notes=(evil,),
         distributions={
-            ("layer_cushion", evil): single.train.distribution(
-                "layer_cushion", "conv"
-            )
+            ("layer_cushion", evil): single.train.distribution("layer_cushion", "conv")
         },
         layers={evil: single.train.layers["conv"]},
     )

@@ -10,11 +10,11 @@ import pytest
 
 from tf_genbounds.experiments import noise_attenuation
 from tf_genbounds.measure import measure
-from tf_genbounds.measurements import Measurements
+from tf_genbounds.measure.measurements import Measurements
+from tf_genbounds.measure.samples import OF_SAMPLES
+from tf_genbounds.measure.weight_norms import QUANTITIES as OF_WEIGHTS
 from tf_genbounds.report import Report
 from tf_genbounds.report import report
-from tf_genbounds.sample_quantities import OF_SAMPLES
-from tf_genbounds.weight_norms import QUANTITIES as OF_WEIGHTS
 
 
 def test_report_holds_what_measure_returns():
@@ -67,9 +67,7 @@ def test_report_takes_data_without_labels():
 def test_report_keeps_the_history_of_fit():
     model = models.dense()
     x, y = np.random.rand(8, 6), np.arange(8) % 3
-    model.compile(
-        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(x, y, epochs=2, validation_data=(x, y), verbose=0)
     result = report(model, (x, y), history=history)
     assert result.history == history.history

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from tf_genbounds.report.quantities import QUANTITIES
-from tf_genbounds.report.quantities import STATEMENT
+from tf_genbounds.report.numbers import number
 from tf_genbounds.report.tables import notes
-from tf_genbounds.report.quantities import number
 from tf_genbounds.report.tables import tables
+from tf_genbounds.report.wording import QUANTITIES
+from tf_genbounds.report.wording import STATEMENT
 
 
 def by_title(report):

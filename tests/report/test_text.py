@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from tf_genbounds.report.quantities import STATEMENT
 from tf_genbounds.report.tables import notes
 from tf_genbounds.report.tables import tables
+from tf_genbounds.report.wording import STATEMENT
 
 
 def words(text):
@@ -54,9 +54,7 @@ def test_names_are_not_read_as_markup(single):
 
 def test_markdown_tables_are_rectangular(compared):
     rows = [
-        line
-        for line in compared.to_markdown().splitlines()
-        if line.startswith("|")
+        line for line in compared.to_markdown().splitlines() if line.startswith("|")
     ]
     assert len(rows) == sum(2 + len(t.rows) for t in tables(compared))
     columns = {len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows}

@@ -4,11 +4,12 @@ import keras
 import models
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
+from keras import ops
 
 import tf_genbounds as gb
 from tf_genbounds import backend
-from tf_genbounds.gates import Gate
+from tf_genbounds.layers.gates import Gate
 from tf_genbounds.two_phase import freeze_activation_pattern
 
 
@@ -429,9 +430,7 @@ def test_the_path_branch_is_measured_as_the_model(make):
     frozen = freeze_activation_pattern(model)
     x = inputs_of(model)
     quantities = ["layer_cushion", "activation_contraction", "stable_rank"]
-    expected, found = (
-        gb.measure(m, x, quantities=quantities) for m in (model, frozen)
-    )
+    expected, found = (gb.measure(m, x, quantities=quantities) for m in (model, frozen))
     assert set(expected.layers) <= set(found.layers)
     for name, layer in expected.layers.items():
         for quantity in quantities:
@@ -454,10 +453,14 @@ def test_live_metrics_inside_the_step():
 def test_a_function_of_the_backend_is_frozen_as_it_is(name, split, tmp_path):
     module = backend.tf.nn if backend.name == "tensorflow" else backend.jax.nn
     function = getattr(module, name)
-    first = [layers.Dense(5, activation=function)] if split else [
-        layers.Dense(5),
-        layers.Activation(function),
-    ]
+    first = (
+        [layers.Dense(5, activation=function)]
+        if split
+        else [
+            layers.Dense(5),
+            layers.Activation(function),
+        ]
+    )
     model = models.randomize(
         keras.Sequential(
             [

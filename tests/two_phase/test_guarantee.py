@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
+from keras import ops
 
 from tf_genbounds import backend
 from tf_genbounds import functional
@@ -149,7 +150,9 @@ def test_what_is_counted_is_computed_without_tf32(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(backend, "jit", lambda f, **options: recorded(jit(f, **options)))
+    monkeypatch.setattr(
+        backend, "jit", lambda f, **options: recorded(jit(f, **options))
+    )
     monkeypatch.setattr(keras.Model, "predict", recorded(predict))
     assert tensor_float_32()
     run.bound()

@@ -112,7 +112,9 @@ def test_callbacks_of_the_standard_phase_are_named_and_no_others():
     # Those of the second phase choose path weights, for all of which it holds.
     run.fit(data(), 0, 1, callbacks=[late], validation_data=data(), verbose=0)
     bound = run.bound()
-    text = f"the callbacks of the standard phase (EarlyStopping) do not depend on {OTHERS}"
+    text = (
+        f"the callbacks of the standard phase (EarlyStopping) do not depend on {OTHERS}"
+    )
     assert statuses(bound)[text] == "unchecked"
     assert not bound.failed and "TerminateOnNaN" not in bound.statement()
 
@@ -195,7 +197,9 @@ def test_copies_of_samples_in_both_phases_are_counted():
     run = training()
     # Each sample six times: one of the other phase for nearly every one.
     run.fit((np.tile(x, (6, 1)), np.tile(y, 6)), 0, 0, verbose=0)
-    numbers = {name: getattr(run.phase_data, name) % 4 for name in ("standard", "freeze")}
+    numbers = {
+        name: getattr(run.phase_data, name) % 4 for name in ("standard", "freeze")
+    }
     expected = np.isin(numbers["freeze"], numbers["standard"]).sum()
     assert (
         f"the {expected} inputs of the freeze phase that the standard phase has as well "
@@ -206,7 +210,9 @@ def test_copies_of_samples_in_both_phases_are_counted():
 def test_inputs_are_equal_as_numbers():
     a = np.array([[0.0, 1.0], [2.0, 3.0]])
     assert count_shared(np.array([[-0.0, 1.0], [2.0, 3.5]], "float16"), a) == 1
-    assert count_shared(np.array([["x", "y"], ["zz", "w"]]), np.array([["x", "y"]])) == 1
+    assert (
+        count_shared(np.array([["x", "y"], ["zz", "w"]]), np.array([["x", "y"]])) == 1
+    )
 
 
 def test_a_model_of_the_tests_is_no_fresh_one():

@@ -152,9 +152,7 @@ def test_history_and_callbacks_run_through():
     run = training()
     seen = Seen()
     standard = run.model
-    history = run.fit(
-        (x, y), 2, 3, validation_data=(x, y), callbacks=[seen], verbose=0
-    )
+    history = run.fit((x, y), 2, 3, validation_data=(x, y), callbacks=[seen], verbose=0)
     assert history is run.history
     assert history.epoch == [0, 1, 2, 3, 4]
     assert history.history["phase"] == ["standard"] * 2 + ["freeze"] * 3

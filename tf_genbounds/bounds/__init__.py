@@ -1,7 +1,6 @@
 """What can be proved from measured numbers, and what only ranks."""
 
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.complexity import LayerComplexity
 from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
@@ -23,6 +22,7 @@ from tf_genbounds.bounds.effective_parameters import effective_parameters
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.bounds.rounding import confidence

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-import numbers
 
-from tf_genbounds.bounds.complexity import Result
+from tf_genbounds.bounds.result import Result
+from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.bounds.rounding import at_most
-from tf_genbounds.plain import from_plain
+from tf_genbounds.checks import check_delta
+from tf_genbounds.checks import check_num_samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,21 +98,3 @@ class Bound(Result):
         slack = {k: from_plain(v) for k, v in fields["slack"].items()}
         found = {k: from_plain(fields[k]) for k in ("value", "empirical", "trivial")}
         return {**fields, **found, "slack": slack}
-
-
-def check_delta(delta):
-    """Refuses a failure probability that is not in (0, 1)."""
-    if not 0 < delta < 1:  # Also catches NaN.
-        raise ValueError(
-            "`delta` must lie strictly between 0 and 1. "
-            f"Received: delta={delta}"
-        )
-
-
-def check_num_samples(num_samples):
-    """Refuses a sample size that is not a positive integer."""
-    if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
-        raise ValueError(
-            "`num_samples` must be a positive integer. "
-            f"Received: num_samples={num_samples}"
-        )

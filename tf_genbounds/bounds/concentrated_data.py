@@ -171,8 +171,9 @@ def gram_constants(gram, targets, reference_targets):
           Definition 3.
     """
     gram = np.asarray(gram, "float64")
-    y, y_ref = _matrix("targets", targets), _matrix(
-        "reference_targets", reference_targets
+    y, y_ref = (
+        _matrix("targets", targets),
+        _matrix("reference_targets", reference_targets),
     )
     count = len(y) + len(y_ref)
     if gram.shape != (count, count) or y.shape[1] != y_ref.shape[1]:

@@ -4,12 +4,12 @@ import math
 import sys
 
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.bound import check_delta
-from tf_genbounds.bounds.bound import check_num_samples
-from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.tails import binomial_tail_inverse
 from tf_genbounds.bounds.tails import count_of
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_delta
+from tf_genbounds.checks import check_num_samples
 
 IID = Assumption("the samples are independent draws of the distribution")
 
@@ -49,8 +49,7 @@ def klinv(empirical, divergence):
     check_loss("empirical", empirical)
     if not divergence >= 0:
         raise ValueError(
-            "`divergence` must not be negative. "
-            f"Received: divergence={divergence}"
+            f"`divergence` must not be negative. Received: divergence={divergence}"
         )
     if divergence == 0 or empirical == 1:
         return float(empirical)
@@ -129,9 +128,7 @@ def bernstein_slack(
     check_choice("form", form, ("exact_root", "standard"))
     for name, value in {"variance": variance, "largest": largest}.items():
         if not value >= 0:
-            raise ValueError(
-                f"`{name}` must not be negative. Received: {name}={value}"
-            )
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
     nats = _nats(num_samples, delta, log_count)
     linear = largest * nats / (3 * num_samples)
     square = 2 * variance * nats / num_samples
@@ -304,9 +301,7 @@ def _class_bound(name, error, nats, num_samples, delta, form, fixed):
         value = klinv(error, _nats(num_samples, delta, nats) / num_samples)
     elif form == "binomial":
         total = _nats(num_samples, delta, nats)
-        value = binomial_tail_inverse(
-            count_of(error, num_samples), num_samples, total
-        )
+        value = binomial_tail_inverse(count_of(error, num_samples), num_samples, total)
     else:
         value = error + hoeffding_slack(num_samples, delta, log_count=nats)
     return Bound(

@@ -10,15 +10,15 @@ import math
 import numpy as np
 
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.bound import check_delta
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import bernstein_slack
 from tf_genbounds.bounds.concentration import matrix_bernstein_slack
 from tf_genbounds.bounds.data_independent import GATES
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_delta
 
 REFERENCE = "https://arxiv.org/abs/1710.05468, Definition 3 and Proposition 4"
 
@@ -56,9 +56,7 @@ def certified_ranges(feature_norm, feature_maximum):
         "feature_maximum": feature_maximum,
     }.items():
         if not value >= 0:
-            raise ValueError(
-                f"`{name}` must not be negative. Received: {name}={value}"
-            )
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
     return {
         "features": (feature_norm**2, feature_norm**4),
         "products": (2 * feature_maximum, feature_maximum**2),

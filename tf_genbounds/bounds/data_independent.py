@@ -6,12 +6,12 @@ import numpy as np
 
 from tf_genbounds.bounds import grid
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.bound import check_delta
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import hoeffding_slack
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_delta
 
 # What the gates are made of: each has to be fixed before the sample is drawn.
 GATES = (

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.complexity import LayerComplexity
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_choice
 
 # Of lemma 3, with as many random matrices as algorithm 1 takes, and with as
@@ -146,10 +146,7 @@ def effective_parameters(
         if constants == "safe":
             values = values + 1  # Each number of matrices is rounded up.
         total = float(np.sum(values))
-        formula = (
-            f"{constant} c^2 d^2 ln(m d h / delta) / eps^2 "
-            "sum_i beta^2 overlap_i"
-        )
+        formula = f"{constant} c^2 d^2 ln(m d h / delta) / eps^2 sum_i beta^2 overlap_i"
     return Complexity(
         name=f"effective parameters, constants={constants}",
         value=total,
@@ -158,9 +155,7 @@ def effective_parameters(
         reference=_REFERENCE,
         layers=tuple(
             LayerComplexity(name, float(value), count)
-            for name, value, count in zip(
-                names, values, num_parameters, strict=True
-            )
+            for name, value, count in zip(names, values, num_parameters, strict=True)
         ),
         assumptions=tuple(found),
     )

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.complexity import Complexity
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_choice
 
 VARIANTS = ("paper", "neyshabur-code")

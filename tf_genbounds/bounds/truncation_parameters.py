@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.complexity import LayerComplexity
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_choice
 
 # In the threshold: `||f - f'||` is at most `e / 3` of the margin, or the margin
@@ -95,8 +95,12 @@ def truncation_parameters(
     constant = _CONSTANTS[constants]
     with np.errstate(over="ignore"):
         # The inverse of the threshold: 0 where the outputs are 0 anyway.
-        inverse = constant * input_norm * depth * np.prod(norms) / np.float64(
-            margin if margin > 0 else math.nan
+        inverse = (
+            constant
+            * input_norm
+            * depth
+            * np.prod(norms)
+            / np.float64(margin if margin > 0 else math.nan)
         )
         values = 2 * width * np.where(ranks > 0, ranks * inverse**2, 0.0)
     if not margin > 0:

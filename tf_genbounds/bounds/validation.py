@@ -3,13 +3,13 @@
 import math
 
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import bernstein_slack
 from tf_genbounds.bounds.concentration import check_loss
 from tf_genbounds.bounds.concentration import hoeffding_slack
 from tf_genbounds.bounds.concentration import klinv
 from tf_genbounds.bounds.concentration import log_count
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.tails import betting_inverse
 from tf_genbounds.bounds.tails import binomial_tail_inverse
@@ -106,9 +106,7 @@ def validation_bound(
           proposition on the validation error.
     """
     check_choice("form", form, FORMS)
-    losses, validation_error, num_samples = _sample(
-        validation_error, num_samples, form
-    )
+    losses, validation_error, num_samples = _sample(validation_error, num_samples, form)
     if adaptive:
         raise ValueError(
             "Where validation results steered the training, `num_models` would "
@@ -128,9 +126,7 @@ def validation_bound(
     assumptions = [
         IID,
         Assumption("no model depends on the validation sample"),
-        Assumption(
-            f"at most {num_models:,} models could have been compared on it"
-        ),
+        Assumption(f"at most {num_models:,} models could have been compared on it"),
         Assumption("each loss lies in [0, 1]"),
     ]
     if form == "kl":
@@ -164,9 +160,7 @@ def validation_bound(
             )
         if largest is not None:
             assumptions.append(
-                Assumption(
-                    f"the risk exceeds no loss by more than {at_least(largest)}"
-                )
+                Assumption(f"the risk exceeds no loss by more than {at_least(largest)}")
             )
         options = dict(
             variance=0.25 if variance is None else variance,

@@ -3,7 +3,7 @@
 import html
 import json
 
-from tf_genbounds.plain import to_plain
+from tf_genbounds.bounds.result import to_plain
 
 _KINDS = {}
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tf_genbounds._version import __version__
-from tf_genbounds.repeats import row_digests
+from tf_genbounds.data.repeats import row_digests
 
 _MODULUS = 1 << 256
 

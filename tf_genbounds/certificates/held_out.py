@@ -11,11 +11,11 @@ from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds import at_most
 from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import validation_bound
+from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.certificates import fingerprints
 from tf_genbounds.certificates.certificate import Certificate
 from tf_genbounds.certificates.losses import Loss
-from tf_genbounds.decision import predictions
-from tf_genbounds.plain import from_plain
+from tf_genbounds.measure.decision import predictions
 
 _MOST_REPEATS = 0.01
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tf_genbounds.checks import check_choice
-from tf_genbounds.decision import decision_of
+from tf_genbounds.measure.decision import decision_of
 
 METRICS = ("error", "top_k_error")
 
@@ -61,9 +61,7 @@ class Loss:
         """
         if self.metric == "error":
             decision = decision_of(network, self.threshold)
-            return (
-                lambda p: ~decision.right(p.outputs, p.classes())
-            ), str(decision)
+            return (lambda p: ~decision.right(p.outputs, p.classes())), str(decision)
         if self.metric == "top_k_error":
             network.check_classifier()
             classes = network.output_shapes[network.output][1]

@@ -6,24 +6,24 @@ import warnings
 import keras
 import numpy as np
 
-from tf_genbounds.batches import batches
-from tf_genbounds.batches import has_labels
 from tf_genbounds.checks import check_choice
 from tf_genbounds.checks import check_num_levels
-from tf_genbounds.compression import weight_code
-from tf_genbounds.compression.certified import certified
-from tf_genbounds.compression.certified import check_choice_of_architecture
-from tf_genbounds.compression.compact import compact_model
-from tf_genbounds.compression.compact import compactable
-from tf_genbounds.compression.compact import fill
-from tf_genbounds.compression.compact import output_positions
-from tf_genbounds.compression.rebuilding import derived_from
-from tf_genbounds.compression.rebuilding import float32_copy
+from tf_genbounds.compression.certificate.certify import certify
+from tf_genbounds.compression.certificate.certify import check_choice_of_architecture
+from tf_genbounds.compression.codes import weight_code
+from tf_genbounds.compression.forms.compact_model import compact_model
+from tf_genbounds.compression.forms.compact_model import compactable
+from tf_genbounds.compression.forms.compact_model import fill
+from tf_genbounds.compression.forms.compact_model import output_positions
+from tf_genbounds.compression.forms.rebuilding import derived_from
+from tf_genbounds.compression.forms.rebuilding import float32_copy
 from tf_genbounds.compression.search import Goal
 from tf_genbounds.compression.search import search_levels
-from tf_genbounds.initial_weights import initial_values
-from tf_genbounds.measure import measure
-from tf_genbounds.measurer import Measurer
+from tf_genbounds.data.batches import batches
+from tf_genbounds.data.batches import has_labels
+from tf_genbounds.measure.measure import measure
+from tf_genbounds.measure.measurer import Measurer
+from tf_genbounds.network.initial_weights import initial_values
 
 METHODS = ("quantize", "truncate_svd", "matrix_project", "filter_project")
 # Of filters at each position: errors of two positions have a correlation of 1 / 3.
@@ -156,7 +156,7 @@ def compress(
             model, compact, arrays, initial, data, search_samples, batch_size,
             delta, budget, tolerance, threshold,
         )  # fmt: skip
-    return certified(
+    return certify(
         model, forms, coded, compact, data, delta=delta, seed=seed,
         initial=initial, batch_size=batch_size, choice=choice, threshold=threshold,
     )  # fmt: skip

@@ -7,8 +7,8 @@ for all code words at once.
 import numpy as np
 
 from tf_genbounds.bounds.concentration import klinv
-from tf_genbounds.compression import weight_code
-from tf_genbounds.compression.arithmetic_coder import code_length
+from tf_genbounds.compression.codes import weight_code
+from tf_genbounds.compression.codes.arithmetic_coder import code_length
 
 # Levels on each side of 0, from fine to coarse.
 LADDER = (127, 31, 15, 7, 3, 2, 1)
@@ -88,9 +88,10 @@ def search_levels(arrays, sensitivity, evaluate, goal, exact=()):
         for i, a in enumerate(arrays)
     ]
     chosen = [rung[0] for rung in rungs]
-    goal.kept = goal.accepts(
-        evaluate([c.values() for c in chosen]), _bits(chosen)
-    ) and goal.kept
+    goal.kept = (
+        goal.accepts(evaluate([c.values() for c in chosen]), _bits(chosen))
+        and goal.kept
+    )
     position = [0] * len(arrays)
     blocked = [
         i in exact or isinstance(c, weight_code.Floats) for i, c in enumerate(chosen)

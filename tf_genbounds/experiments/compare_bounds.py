@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from tf_genbounds.bounds import Complexity
-from tf_genbounds.measure import measure
+from tf_genbounds.measure.measure import measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +25,7 @@ class BoundComparison:
 
     def rows(self):
         """Returns a tuple of strings for each complexity: its name and value."""
-        return tuple(
-            (c.name, f"{c.value:.4g}") for c in self.complexities.values()
-        )
+        return tuple((c.name, f"{c.value:.4g}") for c in self.complexities.values())
 
     def plot(self, history=None):
         """Draws the numbers as bars, and how they came about: figure 3.
@@ -45,8 +43,8 @@ class BoundComparison:
         Raises:
             ValueError: If the history has no complexities.
         """
-        from tf_genbounds.report.experiments import comparison_panels
         from tf_genbounds.report.plots import figure
+        from tf_genbounds.report.study_panels import comparison_panels
 
         history = getattr(history, "history", history)
         return figure(comparison_panels(self, history))

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from tf_genbounds.checks import check_choice
-from tf_genbounds.measure import measure
-from tf_genbounds.measurements import Measurements
+from tf_genbounds.measure.measure import measure
+from tf_genbounds.measure.measurements import Measurements
 
 QUANTITIES = {
     "layer_cushion": "layer_cushion",
@@ -45,9 +45,7 @@ class NoiseStability:
         check_choice("quantity", quantity, QUANTITIES)
         found = [
             values.min(axis=1) if values.ndim > 1 else values
-            for (name, _), values in self.measurements[
-                label
-            ].distributions.items()
+            for (name, _), values in self.measurements[label].distributions.items()
             if name == quantity
         ]
         return np.concatenate(found) if found else np.empty(0, "float32")
@@ -64,8 +62,8 @@ class NoiseStability:
         Returns:
             A `matplotlib.figure.Figure`.
         """
-        from tf_genbounds.report.experiments import stability_panels
         from tf_genbounds.report.plots import figure
+        from tf_genbounds.report.study_panels import stability_panels
 
         return figure(stability_panels(self))
 

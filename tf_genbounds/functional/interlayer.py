@@ -130,9 +130,7 @@ def interlayer_smoothness(noise, x, outputs, moved, linear):
     residual = sample_norm(moved - outputs - linear)
     size = sample_norm(outputs)
     noise, x = sample_norm(noise), sample_norm(x)
-    exact = residual <= _ROUNDING * (
-        size + sample_norm(moved) + sample_norm(linear)
-    )
+    exact = residual <= _ROUNDING * (size + sample_norm(moved) + sample_norm(linear))
     # One norm at a time, since the product of two may overflow.
     rho = ratio(noise, x) * ratio(size, residual)
     rho = ops.where(size == 0, 0.0, rho)

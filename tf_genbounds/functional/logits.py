@@ -1,81 +1,100 @@
-"""Which functions turn logits into probabilities, however they are spelt."""
+"""Whether what should be logits are: refusals by whoever needs them."""
 
-import sys
+import functools
+import warnings
 
+from keras.src.utils.jax_utils import is_in_jax_tracing_scope
 
-# By the name that `keras.activations` gives them. `hard_sigmoid` is 1/2 at 0 too.
-PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "log_softmax", "log_sigmoid")
-
-_NAMES = ("linear", "relu", "relu6", "leaky_relu", *PROBABILITIES)
-_MODULES = (
-    "keras.activations",
-    "keras.ops",
-    "tensorflow",
-    "tensorflow.nn",
-    "tensorflow.math",
-    "jax.nn",
-)
-# What other modules call them.
-_ALIASES = {"linear": ("identity",)}
-# JAX' has another slope below zero than Keras' and TensorFlow's.
-_SLOPE = 0.2
-_OTHER_SLOPES = {("jax.nn", "leaky_relu"): 0.01}
+from tf_genbounds.functional.calling_model import calling_model
+from tf_genbounds.functional.probabilities import probabilities_behind
 
 
-def activation_name(function):
-    """Names an activation as `keras.activations` does, however it is spelt.
+def refuse_probabilities(x, owner, verb="penalizes"):
+    """Raises if `x` can be seen to come from a softmax or a sigmoid.
 
-    `keras.ops.relu`, `tf.nn.relu` and `jax.nn.relu` are the function
-    `keras.activations.relu`.
+    Keras marks such outputs in TensorFlow, and in JAX outside compiled
+    functions; a symbolic tensor and one of a TensorFlow graph know what they
+    were made of, see `probabilities.probabilities_behind`.
 
     Args:
-        function: A function, an `Activation` layer's `activation`.
+        x: A tensor, or a symbolic `KerasTensor`.
+        owner: String, who refuses, for the message.
+        verb: String, what the owner does with logits.
 
-    Returns:
-        `"linear"`, `"relu"`, `"relu6"`, `"leaky_relu"`, one of `PROBABILITIES`, or
-        `None` for any other function.
+    Raises:
+        ValueError: If `x` holds probabilities or their logarithms.
 
     Example:
 
-    >>> activation_name(keras.ops.relu), activation_name(np.tanh)
-    ('relu', None)
+    >>> refuse_probabilities(keras.Input((3,)), "DARC1")
     """
-    for name in _NAMES:
-        if any(function is spelling for spelling in _spellings(name)):
-            return name
-    return None
+    _refuse(probabilities_behind(x), owner, verb)
 
 
-def leaky_slope(function):
-    """Returns the slope below zero of a leaky ReLU, or `None` for what is none.
+def refuse_probable_predictions(y_pred, owner, verb="penalizes"):
+    """The same for predictions that Keras hands to a loss or a metric.
 
-    Args:
-        function: A function, called without its other arguments.
+    Where they cannot be seen into, the outputs of the model that is being trained
+    or evaluated are looked at: a Functional or Sequential model shows what they are
+    on every backend. For other models of JAX a warning says once that nothing can
+    be seen.
+
+    Raises:
+        ValueError: If `y_pred` holds probabilities or their logarithms.
 
     Example:
 
-    >>> leaky_slope(keras.ops.leaky_relu), leaky_slope(keras.ops.relu)
-    (0.2, None)
+    >>> refuse_probable_predictions(np.zeros((2, 3)), "DARC1")
     """
-    for (module, name), slope in _OTHER_SLOPES.items():
-        if function is not None and function is getattr(_module(module), name, None):
-            return slope
-    return _SLOPE if activation_name(function) == "leaky_relu" else None
+    refuse_probabilities(y_pred, owner, verb)
+    if hasattr(y_pred, "op"):
+        return
+    outputs = getattr(calling_model(), "outputs", None)
+    if not outputs:
+        warn_if_hidden(y_pred, owner)
+        return
+    # Of several outputs any of the same shape may be meant.
+    names = [probabilities_behind(t) for t in outputs if _may_be(t, y_pred)]
+    if names and all(names):
+        _refuse(names[0], owner, verb)
 
 
-def _spellings(name):
-    """Yields the functions of that name in the modules that are imported."""
-    for module in _MODULES:
-        found = _module(module)
-        for alias in (name, *_ALIASES.get(name, ())):
-            if (module, alias) not in _OTHER_SLOPES and hasattr(found, alias):
-                yield getattr(found, alias)
+def _may_be(output, y_pred):
+    """Whether predictions have the shape of an output, batch size aside."""
+    return len(output.shape) == len(y_pred.shape) and all(
+        None in sizes or len(set(sizes)) == 1
+        for sizes in zip(output.shape[1:], y_pred.shape[1:], strict=True)
+    )
 
 
-def _module(path):
-    """Returns a module if its package is imported, or `None`."""
-    first, *parts = path.split(".")
-    found = sys.modules.get(first)
-    for part in parts:
-        found = getattr(found, part, None)
-    return found
+def _refuse(name, owner, verb):
+    if name is not None:
+        raise ValueError(
+            f"{owner} {verb} logits: remove the activation of the last "
+            "layer, and train with a loss that has from_logits=True. "
+            f"Received: activation={name}"
+        )
+
+
+def warn_if_hidden(x, owner):
+    """Warns once for each `owner` if the source of `x` cannot be seen.
+
+    This is so in compiled functions of JAX, where a tensor knows neither the
+    operation that made it nor its values.
+
+    Example:
+
+    >>> warn_if_hidden(np.zeros((2, 3)), "DARC1")
+    """
+    if is_in_jax_tracing_scope(x):
+        _warn_hidden(owner)
+
+
+@functools.cache
+def _warn_hidden(owner):
+    warnings.warn(
+        f"On JAX {owner} cannot see whether its input went through a softmax "
+        "or sigmoid. It must be logits. The layers DARC1Regularization and "
+        "DARCRegularization, in a Functional or Sequential model, can see it.",
+        stacklevel=4,
+    )

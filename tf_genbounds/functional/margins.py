@@ -101,9 +101,7 @@ def ramp_loss(margins, margin):
         - [Koltchinskii and Panchenko, 2002](https://arxiv.org/abs/math/0405343)
     """
     if not margin > 0:
-        raise ValueError(
-            f"`margin` must be positive. Received: margin={margin}"
-        )
+        raise ValueError(f"`margin` must be positive. Received: margin={margin}")
     margins = ops.convert_to_tensor(margins)
     ramp = ops.clip(1.0 - margins / margin, 0.0, 1.0)
     return ops.mean(ops.where(ops.isnan(margins), 1.0, ramp))

@@ -7,13 +7,12 @@ from keras import ops
 from tf_genbounds.functional.noise_stability import apply
 from tf_genbounds.functional.noise_stability import ratio
 from tf_genbounds.functional.noise_stability import sample_norm
-from tf_genbounds.functional.operators import LinearOperator, frobenius_norm
+from tf_genbounds.functional.operators import LinearOperator
+from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.random import normals
 
 
-def noise_sensitivity(
-    target, inputs, *, scale=1.0, num_draws=None, seed=0
-):
+def noise_sensitivity(target, inputs, *, scale=1.0, num_draws=None, seed=0):
     """Computes the noise sensitivity of a map at each sample.
 
     `psi(x) = E ||M(x + s eta ||x||) - M(x)||^2 / (s^2 ||M(x)||^2)`, with `eta`
@@ -86,9 +85,7 @@ def noise_sensitivity(
             math.prod(inputs.shape[1:]),
         )
         moved = target(inputs + step * ops.reshape(eta, inputs.shape))
-        values.append(
-            ops.square(ratio(sample_norm(moved - outputs), scale * size))
-        )
+        values.append(ops.square(ratio(sample_norm(moved - outputs), scale * size)))
     values = ops.where(norms == 0, float("nan"), ops.stack(values))
     error = ops.std(values, axis=0) / math.sqrt(num_draws - 1)
     return ops.mean(values, axis=0), error

@@ -150,9 +150,7 @@ def unsupported_reason(layer):
         return f"{type(layer).__name__} is not a linear layer"
     for name in _MAP:
         if getattr(type(layer), name, None) is not getattr(kind, name, None):
-            return (
-                f"{type(layer).__name__} overrides `{name}` of {kind.__name__}"
-            )
+            return f"{type(layer).__name__} overrides `{name}` of {kind.__name__}"
     if layer.quantization_mode is not None:
         return f"it is quantized ({layer.quantization_mode})"
     if kind is keras.layers.EinsumDense:
@@ -221,9 +219,7 @@ def _kernel(layer):
         return tensor(layer.kernel)  # With its LoRA update, if it has one.
     depthwise = tensor(layer.depthwise_kernel)
     *taps, channels, multiplier = depthwise.shape
-    pointwise = ops.reshape(
-        tensor(layer.pointwise_kernel), (channels, multiplier, -1)
-    )
+    pointwise = ops.reshape(tensor(layer.pointwise_kernel), (channels, multiplier, -1))
     kernel = ops.einsum(
         "tcm,cmf->tcf", ops.reshape(depthwise, (-1, channels, multiplier)), pointwise
     )
@@ -275,8 +271,7 @@ def check_matrix(target, matrix):
     """Checks `matrix`, and returns which is meant: an array is an `"array"`."""
     if matrix not in ("kernel", "operator"):
         raise ValueError(
-            '`matrix` must be "kernel" or "operator". '
-            f"Received: matrix={matrix!r}"
+            f'`matrix` must be "kernel" or "operator". Received: matrix={matrix!r}'
         )
     return matrix if isinstance(target, LinearOperator) else "array"
 

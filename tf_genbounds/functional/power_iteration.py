@@ -32,6 +32,7 @@ def loop(gram, block, tolerance, max_iterations):
         relative residual, of shape `(...)`; unit vectors to go on from; and
         how many products were made.
     """
+
     def unfinished(value, residual, block, iterations):
         return ops.logical_and(
             iterations < max_iterations, ops.any(residual > tolerance)

@@ -121,17 +121,14 @@ def spectral_norm(
     if kind == "array":
         target = as_matrices(target)
     if start is None:
-        start = start_vectors(
-            target, matrix, num_vectors=num_vectors, seed=seed
-        )
+        start = start_vectors(target, matrix, num_vectors=num_vectors, seed=seed)
     start = ops.convert_to_tensor(start, "float32")
     leading, vector_shape = _block_shape(target, kind)
     shape = tuple(start.shape)
     if shape != (*leading, *shape[len(leading) :][:1], *vector_shape):
         expected = (*leading, "num_vectors", *vector_shape)
         raise ValueError(
-            f"`start` must have the shape {expected}. "
-            f"Received: start.shape={shape}"
+            f"`start` must have the shape {expected}. Received: start.shape={shape}"
         )
     structure = None if kind == "array" else target.structure
     solve = _compiled(structure, kind == "operator", max_iterations == 1)
@@ -181,9 +178,7 @@ def start_vectors(target, matrix="operator", *, num_vectors=4, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, "float32")
 
 
-def stable_rank(
-    target, matrix="kernel", *, estimate=None, unsquared=False, **options
-):
+def stable_rank(target, matrix="kernel", *, estimate=None, unsquared=False, **options):
     """Computes the stable rank of a layer's linear map, or of matrices.
 
     The stable rank is a noise-tolerant stand-in for the rank,

@@ -49,9 +49,9 @@ class Contraction:
     @staticmethod
     def unsupported_equation(equation):
         """Tells why the einsum is not a linear map of each example."""
-        inputs, kernel, outputs = equation.replace("...", ".").replace(
-            "->", ","
-        ).split(",")
+        inputs, kernel, outputs = (
+            equation.replace("...", ".").replace("->", ",").split(",")
+        )
         for indices in (inputs, kernel, outputs):
             if len(set(indices)) < len(indices):
                 return f"an index repeats in its equation {equation}"
@@ -142,9 +142,7 @@ class Convolution:
     def of(cls, layer, kernel_shape, input_shape):
         return cls(
             input_shape=input_shape,
-            output_shape=tuple(
-                layer.compute_output_shape((None, *input_shape))[1:]
-            ),
+            output_shape=tuple(layer.compute_output_shape((None, *input_shape))[1:]),
             strides=tuple(layer.strides),
             padding=layer.padding,
             dilation=tuple(layer.dilation_rate),
@@ -167,9 +165,7 @@ class Convolution:
         if max(self.strides) > 1 and max(dilation) > 1:
             # Only a separable layer has both, and TensorFlow's `conv` refuses.
             kernel, dilation = self._dilated(kernel), 1
-        return ops.conv(
-            x, kernel, self.strides, padding, self._data_format, dilation
-        )
+        return ops.conv(x, kernel, self.strides, padding, self._data_format, dilation)
 
     def taps(self, kernel):
         """The matrix that each tap applies, `(*taps, blocks, rows, columns)`.

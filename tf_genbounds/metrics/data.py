@@ -27,9 +27,7 @@ class ExtremeMetric(LayerMetric):
         Args:
             network: `tf_genbounds.network.Network`.
         """
-        names = [
-            name for name, linear in network.maps.items() if self.applies(linear)
-        ]
+        names = [name for name, linear in network.maps.items() if self.applies(linear)]
         for name in self.choose(names):
             self._state(name)
 
@@ -71,8 +69,7 @@ class ExtremeMetric(LayerMetric):
 
     def result(self):
         return {
-            f"{self.name}/{name}": state + 0.0
-            for name, state in self._extremes.items()
+            f"{self.name}/{name}": state + 0.0 for name, state in self._extremes.items()
         }
 
     def reset_state(self):

@@ -28,8 +28,7 @@ class MonitorMetric(LayerMetric):
         return {
             f"{self.name}/{name}": value
             for name in self.choose(measurements.layers)
-            if (value := getattr(measurements.layers[name], self.field))
-            is not None
+            if (value := getattr(measurements.layers[name], self.field)) is not None
         }
 
 

@@ -16,9 +16,7 @@ class LayerMetric(keras.metrics.Metric):
     def __init__(self, layer=None, name=None):
         # Norms are float32, whatever the dtype policy.
         super().__init__(name=name or self.quantity, dtype="float32")
-        if isinstance(layer, keras.Layer) and not isinstance(
-            layer, keras.Model
-        ):
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model):
             layer = layer.name
         if layer is not None and not isinstance(layer, str):
             raise TypeError(

@@ -5,10 +5,10 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
-from tf_genbounds.batches import class_indices
-from tf_genbounds.batches import refuse_label_shape
 from tf_genbounds.checks import check_percentile
-from tf_genbounds.darc_checks import refuse_probable_predictions
+from tf_genbounds.data.batches import class_indices
+from tf_genbounds.data.batches import refuse_label_shape
+from tf_genbounds.functional.logits import refuse_probable_predictions
 from tf_genbounds.functional.margins import margins
 
 # Margins are counted in bins whose edges grow like `sinh`: 1 % apart, but

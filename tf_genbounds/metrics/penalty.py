@@ -4,9 +4,9 @@ import keras
 from keras import ops
 from keras.src.backend import get_keras_mask  # Not exported by Keras.
 
-from tf_genbounds.darc_checks import check_factor
-from tf_genbounds.darc_checks import refuse_probable_predictions
+from tf_genbounds.checks import check_factor
 from tf_genbounds.functional.darc import darc1_penalty
+from tf_genbounds.functional.logits import refuse_probable_predictions
 
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")

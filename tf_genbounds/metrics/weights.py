@@ -4,16 +4,16 @@ import keras
 from keras import ops
 
 from tf_genbounds import backend
-from tf_genbounds.calling_model import calling_model
 from tf_genbounds.checks import check_positive
+from tf_genbounds.functional.calling_model import calling_model
 from tf_genbounds.functional.operators import check_matrix
 from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.spectral import spectral_norm
 from tf_genbounds.functional.spectral import stable_rank
 from tf_genbounds.functional.spectral import start_vectors
 from tf_genbounds.metrics.layer_metric import LayerMetric
-from tf_genbounds.model_inputs import has_open_size
-from tf_genbounds.network import Network
+from tf_genbounds.network.model import has_open_size
+from tf_genbounds.network.network import Network
 
 
 class WeightMetric(LayerMetric):
@@ -89,9 +89,7 @@ class WeightMetric(LayerMetric):
         operator = self._maps[name].operator()
         if not self.iterates:
             return self.value(operator, None), ()
-        estimate = spectral_norm(
-            operator, self.matrix, max_iterations=1, start=old[1]
-        )
+        estimate = spectral_norm(operator, self.matrix, max_iterations=1, start=old[1])
         return self.value(operator, estimate), estimate.vectors
 
     def result(self):
@@ -99,8 +97,7 @@ class WeightMetric(LayerMetric):
             return {self.name: ops.convert_to_tensor(float("nan"))}
         # `+ 0`: Keras would read the variable itself later, too late.
         return {
-            f"{self.name}/{name}": value + 0.0
-            for name, value in self._values.items()
+            f"{self.name}/{name}": value + 0.0 for name, value in self._values.items()
         }
 
     def reset_state(self):

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from tf_genbounds.measure import measure
-from tf_genbounds.plain import from_plain
-from tf_genbounds.report.quantities import NOTHING
-from tf_genbounds.report.quantities import number
-from tf_genbounds.report.quantities import percent
+from tf_genbounds.bounds.result import from_plain
+from tf_genbounds.measure.measure import measure
+from tf_genbounds.report.numbers import NOTHING
+from tf_genbounds.report.numbers import number
+from tf_genbounds.report.numbers import percent
 from tf_genbounds.report.table import Table
 from tf_genbounds.report.table import tuples
 

@@ -4,12 +4,12 @@ import math
 
 from tf_genbounds.bounds import at_most
 from tf_genbounds.bounds import confidence
-from tf_genbounds.report.quantities import GUARANTEE
-from tf_genbounds.report.quantities import STATEMENT
-from tf_genbounds.report.quantities import STATEMENT_WITH_BOUNDS
-from tf_genbounds.report.quantities import number
+from tf_genbounds.report.numbers import number
 from tf_genbounds.report.table import Table
 from tf_genbounds.report.table import tuples
+from tf_genbounds.report.wording import GUARANTEE
+from tf_genbounds.report.wording import STATEMENT
+from tf_genbounds.report.wording import STATEMENT_WITH_BOUNDS
 
 
 def statement(report):

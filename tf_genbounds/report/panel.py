@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tf_genbounds.report.numbers import number
 from tf_genbounds.report.plots import COLORS
 from tf_genbounds.report.plots import legend_below
 from tf_genbounds.report.plots import log_ticks
-from tf_genbounds.report.quantities import number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tf_genbounds.report.experiments import attenuation_panel
+from tf_genbounds.report.numbers import number
 from tf_genbounds.report.panel import Panel
 from tf_genbounds.report.panel import bins_of
 from tf_genbounds.report.panel import histogram
@@ -17,8 +17,8 @@ from tf_genbounds.report.plots import LEGEND_COLUMNS
 from tf_genbounds.report.plots import colors
 from tf_genbounds.report.plots import legend_below
 from tf_genbounds.report.plots import log_ticks
+from tf_genbounds.report.study_panels import attenuation_panel
 from tf_genbounds.report.tables import labelled_runs
-from tf_genbounds.report.quantities import number
 from tf_genbounds.report.tables import samples
 
 
@@ -209,9 +209,7 @@ def _stable_ranks(runs):
             legend_below(ax, len(runs))
 
     alt = " ".join(
-        f"{label}: "
-        + ", ".join(f"{n} {number(v)}" for n, v in ranks.items())
-        + "."
+        f"{label}: " + ", ".join(f"{n} {number(v)}" for n, v in ranks.items()) + "."
         for label, ranks in found
     )
     height = 1 + 0.25 * (1 + len(layers) * len(found))

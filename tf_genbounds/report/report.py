@@ -6,23 +6,23 @@ import json
 import keras
 
 from tf_genbounds._version import __version__
-from tf_genbounds.batches import has_labels
 from tf_genbounds.bounds import Bound
+from tf_genbounds.bounds.result import from_plain
+from tf_genbounds.bounds.result import to_plain
 from tf_genbounds.checks import check_choice
 from tf_genbounds.compression import Compressed
-from tf_genbounds.experiments import NoiseAttenuation
-from tf_genbounds.experiments import noise_attenuation
-from tf_genbounds.measure import measure
-from tf_genbounds.measurements import Measurements
-from tf_genbounds.measurer import OF_PAIRS
-from tf_genbounds.plain import from_plain
-from tf_genbounds.plain import to_plain
+from tf_genbounds.data.batches import has_labels
+from tf_genbounds.measure.measure import measure
+from tf_genbounds.measure.measurements import Measurements
+from tf_genbounds.measure.measurer import OF_PAIRS
+from tf_genbounds.measure.noise_attenuation import NoiseAttenuation
+from tf_genbounds.measure.noise_attenuation import noise_attenuation
+from tf_genbounds.measure.samples import OF_SAMPLES
+from tf_genbounds.measure.weight_norms import QUANTITIES as OF_WEIGHTS
 from tf_genbounds.report.compression import Compression
 from tf_genbounds.report.text import markdown
 from tf_genbounds.report.text import text
 from tf_genbounds.report.writing import write_text
-from tf_genbounds.sample_quantities import OF_SAMPLES
-from tf_genbounds.weight_norms import QUANTITIES as OF_WEIGHTS
 
 PLOTS = (
     "training_curves",

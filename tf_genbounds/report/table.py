@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_genbounds.report.quantities import number
+from tf_genbounds.report.numbers import number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,17 +1,17 @@
 """What a report says, as tables of strings for every kind of output."""
 
-from tf_genbounds.report.between import between
 from tf_genbounds.report.compression import compression_table
 from tf_genbounds.report.guarantees import guarantees
-from tf_genbounds.report.quantities import ERROR
-from tf_genbounds.report.quantities import MARGIN
-from tf_genbounds.report.quantities import NOTHING
-from tf_genbounds.report.quantities import QUANTITIES
-from tf_genbounds.report.quantities import number
-from tf_genbounds.report.quantities import percent
+from tf_genbounds.report.interlayer_tables import between
+from tf_genbounds.report.numbers import NOTHING
+from tf_genbounds.report.numbers import number
+from tf_genbounds.report.numbers import percent
 from tf_genbounds.report.table import Table
 from tf_genbounds.report.table import layers_table
 from tf_genbounds.report.table import tuples
+from tf_genbounds.report.wording import ERROR
+from tf_genbounds.report.wording import MARGIN
+from tf_genbounds.report.wording import QUANTITIES
 
 
 def tables(report):
@@ -66,9 +66,7 @@ def samples(report):
 
 
 def _summary(runs):
-    rows = [
-        ["Parameters", *(number(run.model["num_parameters"]) for _, run in runs)]
-    ]
+    rows = [["Parameters", *(number(run.model["num_parameters"]) for _, run in runs)]]
     for i, (name, _) in enumerate(samples(runs[0][1])):
         found = [_at(samples(run), i) for _, run in runs]
         rows += [
@@ -119,8 +117,7 @@ def _last_epoch(runs):
         key for _, run in runs for key in run.history if "/" not in key
     )
     rows = [
-        [key, *(number(_last(run.history.get(key))) for _, run in runs)]
-        for key in keys
+        [key, *(number(_last(run.history.get(key))) for _, run in runs)] for key in keys
     ]
     return Table(
         "Last epoch of training",
@@ -150,9 +147,7 @@ def _unsupported(runs):
 
 def _notes(measurements):
     unconverged = [
-        name
-        for name, layer in measurements.layers.items()
-        if layer.converged is False
+        name for name, layer in measurements.layers.items() if layer.converged is False
     ]
     if unconverged:
         yield (

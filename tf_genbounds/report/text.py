@@ -67,8 +67,7 @@ def markdown(report):
 
 def _markdown_table(table):
     align = [
-        ":--" if i < table.num_labels else "--:"
-        for i in range(len(table.headings))
+        ":--" if i < table.num_labels else "--:" for i in range(len(table.headings))
     ]
     rows = [table.headings, align, *table.rows]
     return "\n".join(

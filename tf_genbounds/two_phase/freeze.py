@@ -7,15 +7,16 @@ from typing import Any
 import keras
 
 from tf_genbounds import backend
-from tf_genbounds import gates
-from tf_genbounds import pooling
-from tf_genbounds.functional.logits import activation_name
-from tf_genbounds.functional.logits import leaky_slope
-from tf_genbounds.piecewise_linear import SUPPORTED
-from tf_genbounds.piecewise_linear import activation_kind
-from tf_genbounds.piecewise_linear import graph
-from tf_genbounds.piecewise_linear import kind
-from tf_genbounds.piecewise_linear import slopes
+from tf_genbounds.functional import pooling
+from tf_genbounds.functional.activations import activation_name
+from tf_genbounds.functional.activations import leaky_slope
+from tf_genbounds.layers import gates
+from tf_genbounds.network.model import functional_graph
+from tf_genbounds.two_phase.piecewise_linear import SUPPORTED
+from tf_genbounds.two_phase.piecewise_linear import activation_kind
+from tf_genbounds.two_phase.piecewise_linear import kind
+from tf_genbounds.two_phase.piecewise_linear import slopes
+
 
 def freeze_activation_pattern(model):
     """Makes the activation pattern of a network a fixed function of its input.
@@ -71,7 +72,7 @@ def freeze_activation_pattern(model):
     References:
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
-    functional = graph(model)
+    functional = functional_graph(model)
     refuse_others(model)
     with backend.scope(model):
         freezer = _Freezer()
@@ -91,7 +92,7 @@ def refuse_others(model):
     def visit(functional):
         for operation in functional.operations:
             if isinstance(operation, keras.Model):
-                visit(graph(operation))
+                visit(functional_graph(operation))
                 continue
             reason = kind(operation)[1]
             if reason is None and _has_activation(operation):
@@ -100,7 +101,7 @@ def refuse_others(model):
                 name = f"{operation.name!r} ({type(operation).__name__})"
                 reasons[name] = reason
 
-    visit(graph(model))
+    visit(functional_graph(model))
     if reasons:
         raise ValueError(
             "The activation pattern of these layers cannot be frozen: "
@@ -141,7 +142,7 @@ class _Freezer:
 
     def _apply(self, operation, *args, **kwargs):
         if isinstance(operation, keras.Model):
-            return self.run(graph(operation), keras.tree.flatten(args[0]))
+            return self.run(functional_graph(operation), keras.tree.flatten(args[0]))
         what = kind(operation)[0]
         flat = keras.tree.flatten((args, kwargs))
         pairs = [item for item in flat if isinstance(item, _Pair)]
@@ -174,9 +175,7 @@ class _Freezer:
                 lambda item: getattr(item, branch) if _is_pair(item) else item,
                 (args, kwargs),
             )
-            results.append(
-                self._call(operation, branch, *branch_args, **branch_kwargs)
-            )
+            results.append(self._call(operation, branch, *branch_args, **branch_kwargs))
         if end:
             return _Pair(results[0], None)
         # Most return one tensor, a split returns several.
@@ -186,9 +185,9 @@ class _Freezer:
         """Replaces an activation, or that of a linear layer, by a gate."""
         function = vars(operation).get("activation", operation)
         split = _has_activation(operation)
-        end = (
-            activation_kind(function) if split else kind(operation)
-        )[0] == "probabilities"
+        end = (activation_kind(function) if split else kind(operation))[
+            0
+        ] == "probabilities"
         of_function = split or isinstance(operation, keras.layers.Activation)
         if end and not of_function:
             return _Pair(self._call(operation, "path", pair.path), None)
@@ -307,6 +306,4 @@ def _has_activation(operation):
 
 
 def _input(tensor):
-    return keras.Input(
-        batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name
-    )
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)

@@ -7,20 +7,20 @@ import keras
 import numpy as np
 
 from tf_genbounds import backend
-from tf_genbounds import gates
-from tf_genbounds.batches import class_indices
-from tf_genbounds.bounds.complexity import Assumption
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.data_independent import data_independent_bound
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_most
+from tf_genbounds.data.batches import class_indices
 from tf_genbounds.functional.margins import margins
-from tf_genbounds.functional.path_pass import path_operations
-from tf_genbounds.functional.paths import path_feature_norms
-from tf_genbounds.functional.paths import path_weight_norms
-from tf_genbounds.piecewise_linear import graph
+from tf_genbounds.layers import gates
+from tf_genbounds.network.model import functional_graph
 from tf_genbounds.two_phase.logits import end_of
 from tf_genbounds.two_phase.logits import logits_of
 from tf_genbounds.two_phase.logits import outputs_of
+from tf_genbounds.two_phase.path_pass import path_operations
+from tf_genbounds.two_phase.paths import path_feature_norms
+from tf_genbounds.two_phase.paths import path_weight_norms
 
 # Of the norms, above what float32 may lose in some hundred layers.
 _ROUNDING = 1e-4
@@ -114,7 +114,7 @@ def _decision(end, differing):
 
 def _check_float32(model):
     """Refuses a model that does not compute what the bound counts."""
-    for operation in graph(model).operations:
+    for operation in functional_graph(model).operations:
         policy = getattr(operation, "dtype_policy", None)
         if isinstance(operation, keras.layers.InputLayer) or policy is None:
             dtypes = [operation.dtype] if type(operation).__name__ == "Cast" else []
@@ -130,7 +130,7 @@ def _check_float32(model):
 
 def gate_digest(model):
     """Hash of all weights that decide the activation pattern."""
-    functional = graph(model)
+    functional = functional_graph(model)
     on_path = path_operations(functional.outputs)
     digest = hashlib.blake2b(digest_size=16)
     for operation in functional.operations:

@@ -6,7 +6,7 @@ import hashlib
 import keras
 import numpy as np
 
-from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.two_phase.split import read
 
 _OTHERS = "the samples of the freeze phase"

@@ -5,10 +5,10 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
-from tf_genbounds.batches import batches
-from tf_genbounds.functional.path_pass import path_operations
-from tf_genbounds.piecewise_linear import graph
-from tf_genbounds.piecewise_linear import kind
+from tf_genbounds.data.batches import batches
+from tf_genbounds.network.model import functional_graph
+from tf_genbounds.two_phase.path_pass import path_operations
+from tf_genbounds.two_phase.piecewise_linear import kind
 
 # Classes of `keras.ops` nodes, by the names of their functions.
 _NODES = {
@@ -34,7 +34,7 @@ def logits_of(model, x, *, output, batch_size):
     Returns:
         Float32 array of shape `(samples, ...)`.
     """
-    functional = graph(model)
+    functional = functional_graph(model)
 
     def operation_fn(operation):
         # As in the path norms: what follows, a reshape say, takes the logits.
@@ -75,7 +75,9 @@ def outputs_of(model, x, *, output, batch_size):
 
 def end_of(model, output):
     """Names the function between the logits and an output, `None` if there is none."""
-    for operation in path_operations(graph(model).outputs[output : output + 1]):
+    for operation in path_operations(
+        functional_graph(model).outputs[output : output + 1]
+    ):
         if kind(operation)[0] == "probabilities":
             function = getattr(operation, "activation", None)
             if function is not None:

@@ -6,10 +6,10 @@ import hashlib
 import keras
 import numpy as np
 
-from tf_genbounds.forms import arrays
-from tf_genbounds.forms import elements
-from tf_genbounds.forms import in_batches
-from tf_genbounds.forms import is_dataset
+from tf_genbounds.data.forms import arrays
+from tf_genbounds.data.forms import elements
+from tf_genbounds.data.forms import in_batches
+from tf_genbounds.data.forms import is_dataset
 
 _SPLIT, _ORDER = 0, 1  # What a seed is for: two streams of random numbers.
 
@@ -104,9 +104,7 @@ def read(data, batch_size=None):
         raise ValueError("The dataset must be finite. Received: an infinite one")
     if in_batches(data):
         if not is_dataset(data) and data.num_batches is None:
-            raise ValueError(
-                "The PyDataset must be finite. Received: num_batches=None"
-            )
+            raise ValueError("The PyDataset must be finite. Received: num_batches=None")
         return _joined(elements(data), batch_size)
     _check_tuple(data)
     data = arrays(data)

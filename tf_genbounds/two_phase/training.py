@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tf_genbounds import backend
-from tf_genbounds.bounds.complexity import Assumption
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.two_phase import backup
 from tf_genbounds.two_phase.freeze import freeze_activation_pattern
 from tf_genbounds.two_phase.freeze import refuse_others

@@ -1,0 +1,111 @@
+"""A model, the code word that it was decoded from, and what that proves."""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import keras
+
+from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.bounds.result import from_plain
+from tf_genbounds.bounds.result import to_plain
+from tf_genbounds.compression.certificate import code_file
+from tf_genbounds.compression.certificate.certificate import Certificate
+from tf_genbounds.compression.certificate.fixed import fixed_of
+from tf_genbounds.compression.codes.model_code import decode
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compressed:
+    """A compressed model and its certificate; made by `compress`.
+
+    Attributes:
+        model: The decoded Keras model: an ordinary one.
+        certificate: `Certificate` of that model.
+        layers: Tuple of dicts, one for each array of weights: its `name`, its
+            `method` (the form of the layer, `"plain"`, `"low_rank"`, `"projected"` or
+            `"filter_projected"`, and the levels), the `numbers` that are stored and
+            their `bits`, and the `relative_error`,
+            `||decoded - original|| / ||original||`.
+        code: The code word, as a list of bits.
+        architecture: JSON of what was fixed before the sample: the model's
+            architecture and the seed.
+        initial: List of the arrays that the code's numbers are added to, or
+            `None`.
+    """
+
+    model: keras.Model
+    certificate: Certificate
+    layers: tuple
+    code: list
+    architecture: str
+    initial: list | None = None
+
+    def save(self, path):
+        """Writes one file: what was fixed before, and the code word.
+
+        Args:
+            path: File to write. Only the code word is counted in the
+                certificate, `certificate.bits` bits of the file.
+        """
+        facts = {
+            "architecture": self.architecture,
+            "certificate": to_plain(dataclasses.asdict(self.certificate)),
+            "layers": to_plain(list(self.layers)),
+        }
+        packed = code_file.pack(json.dumps(facts), self.initial, self.code)
+        pathlib.Path(path).write_bytes(packed)
+
+    @classmethod
+    def load(cls, path):
+        """Rebuilds the very same model from a file.
+
+        The certificate is that of the code in the file: what of it can be computed
+        from the code is.
+
+        Raises:
+            ValueError: If the file is of another kind, cut off or altered, or its
+                certificate is not of its code.
+        """
+        facts, initial, code = code_file.unpack(path)
+        try:
+            facts = json.loads(facts)
+            architecture, layers = facts["architecture"], tuple(facts["layers"])
+            certificate = facts["certificate"]
+            certificate["fixed"] = tuple(certificate["fixed"])
+            certificate["declared"] = tuple(
+                Assumption(**each) for each in certificate["declared"]
+            )
+            for key in ("train_error", "delta"):
+                certificate[key] = from_plain(certificate[key])
+            certificate = Certificate(**certificate)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                "The file does not say what a compressed model is made of. "
+                f"Received: path={str(path)!r}"
+            ) from error
+        model, items = decode(architecture, code, initial)
+        _check(certificate, code, items, architecture, layers)
+        return cls(model, certificate, layers, code, architecture, initial)
+
+
+def _check(certificate, code, items, architecture, layers):
+    """Refuses a certificate that is not of the code, as far as the code says."""
+    errors = certificate.train_error * certificate.num_samples
+    for name, found, expected in (
+        ("bits", certificate.bits, len(code)),
+        # In order: Keras numbers weights without a name, anew in each session.
+        ("items", list(certificate.items.values()), list(items.values())),
+        ("fixed", certificate.fixed, fixed_of(architecture)),
+        ("the bits of its layers", [row["bits"] for row in layers],
+         [certificate.items.get(row["name"]) for row in layers]),
+        ("a train error in samples", errors, round(errors)),
+    ):  # fmt: skip
+        if found != expected and not (
+            isinstance(found, float) and math.isclose(found, expected, rel_tol=1e-12)
+        ):
+            raise ValueError(
+                "The file's certificate is not of its code, which has "
+                f"{name}={expected}. Received: {name}={found}"
+            )

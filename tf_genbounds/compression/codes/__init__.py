@@ -1,0 +1,1 @@
+"""Prefix codes of weights and of models: what the bits are counted by."""

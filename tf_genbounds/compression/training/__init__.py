@@ -1,0 +1,1 @@
+"""Callbacks that train for a short code."""

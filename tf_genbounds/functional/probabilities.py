@@ -1,0 +1,143 @@
+"""Whether a tensor holds probabilities: the walk back to what made it.
+
+The loss, the regularizer, the layers and the metrics of logits all ask here.
+"""
+
+import re
+
+import keras
+
+from tf_genbounds.functional.activations import PROBABILITIES
+from tf_genbounds.functional.activations import activation_name
+
+# Classes of Keras' layers and of the nodes of `keras.ops`, and types of TensorFlow's
+# operations, which make probabilities of probabilities (or logarithms of them).
+_PASSING = {
+    "ActivityRegularization", "AlphaDropout", "AvgPool", "AvgPool3D", "Average",
+    "AveragePool", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D",
+    "BroadcastTo", "Cast", "Clip", "ClipByValue", "Concatenate", "ConcatV2", "Copy",
+    "Cropping1D", "Cropping2D", "Cropping3D", "DARC1Regularization",
+    "DARCRegularization", "Dropout", "EnsureShape", "ExpandDims", "Flatten", "Flip",
+    "GatherV2", "GaussianDropout", "GaussianNoise", "GetItem",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Identity",
+    "IdentityN", "Log", "Masking", "Max", "MaxPool", "MaxPool3D", "MaxPooling1D",
+    "MaxPooling2D", "MaxPooling3D", "Maximum", "Mean", "Min", "Minimum", "Moveaxis",
+    "Pack", "Pad", "PadV2", "Permute", "PreventGradient", "Ravel", "Repeat",
+    "RepeatVector", "Reshape", "ReverseV2", "Slice", "SpatialDropout1D",
+    "SpatialDropout2D", "SpatialDropout3D", "Split", "SplitV", "Squeeze", "Stack",
+    "StopGradient", "StridedSlice", "Swapaxes", "Take", "Tile", "Transpose", "Unpack",
+    "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
+    "ZeroPadding3D",
+}  # fmt: skip
+_SUMS = {"Add", "AddN", "AddV2"}
+_QUOTIENTS = {"Divide", "RealDiv", "TrueDivide"}
+_PRODUCTS = {"Mul", "Multiply"}
+
+
+def probabilities_behind(x):
+    """Names the function that made probabilities of what became `x`.
+
+    Reshapes, casts, averages and the like between that function and `x` pass
+    probabilities on. A symbolic tensor of Keras knows the layers behind it, and a
+    tensor of a TensorFlow graph the operations. Of other tensors Keras marks those
+    that come right out of a softmax or sigmoid; a JAX tracer knows nothing.
+
+    Args:
+        x: A tensor, or a symbolic `KerasTensor`.
+
+    Returns:
+        One of `functional.logits.PROBABILITIES`, or `None` where none can be seen.
+
+    Example:
+
+    >>> x = keras.layers.Dense(4, activation="softmax")(keras.Input((3,)))
+    >>> probabilities_behind(keras.layers.Reshape((2, 2))(x))
+    'softmax'
+    """
+    return _behind(x, {})
+
+
+def _behind(x, outer):
+    kind, name, inputs = _maker(x, outer)
+    if name is not None:
+        return name
+    if kind in _PASSING:
+        return next(filter(None, (_behind(*each) for each in inputs)), None)
+    # A constant has no part in what a sum or a quotient of probabilities is.
+    inputs = [each for each in inputs if not _is_constant(each[0])]
+    if kind in _PRODUCTS and len(inputs) == 1:
+        # Half a sum is an average. Ten times a sigmoid may well be meant as a logit.
+        return _behind(*inputs[0]) if _maker(*inputs[0])[0] in _SUMS else None
+    if kind in _SUMS or (kind in _QUOTIENTS and len(inputs) == 1):
+        names = [_behind(*each) for each in inputs]
+        return names[0] if names and all(names) else None
+    return None
+
+
+def _maker(x, outer):
+    """Says what made a tensor.
+
+    Args:
+        x: A tensor.
+        outer: What the inputs of the models around it are, by their `id`: pairs of
+            a tensor and the `outer` of its own.
+
+    Returns:
+        A triple of the kind of the operation, the name of a function in
+        `PROBABILITIES` that it applies or `None`, and pairs `(tensor, outer)`, its
+        inputs.
+    """
+    if id(x) in outer:
+        return "Identity", None, [outer[id(x)]]
+    if isinstance(x, keras.KerasTensor):
+        return _maker_of_symbolic(x, outer)
+    # An eager tensor has no operation.
+    if hasattr(x, "op"):
+        return x.op.type, _name_in_graph(x.op), [(t, outer) for t in x.op.inputs]
+    return "", "softmax" if hasattr(x, "_keras_logits") else None, []
+
+
+def _maker_of_symbolic(x, outer):
+    if not hasattr(x, "_keras_history"):
+        return "", None, []
+    operation, node, index = x._keras_history
+    inputs = [(t, outer) for t in operation._inbound_nodes[node].input_tensors]
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
+    if getattr(operation, "outputs", None):  # A Functional or Sequential model.
+        inner = dict(zip(map(id, operation.inputs), inputs, strict=False))
+        return "Identity", None, [(operation.outputs[index], {**outer, **inner})]
+    kind, name = type(operation).__name__, _name_of(operation)
+    activation = getattr(operation, "activation", None)
+    if kind == "Activation" and activation_name(activation) == "linear":
+        kind = "Identity"
+    return kind, name, inputs
+
+
+def _name_of(operation):
+    """Which function in `PROBABILITIES` an operation of Keras ends in, if any."""
+    activation = getattr(operation, "activation", None)
+    if isinstance(activation, keras.Layer):
+        return _name_of(activation)
+    name = activation_name(activation) or getattr(activation, "__name__", None)
+    if name in PROBABILITIES:
+        return name
+    # "LogSoftmax" is `log_softmax`.
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(operation).__name__).lower()
+    return name if name in PROBABILITIES else None
+
+
+def _name_in_graph(op):
+    """The same for an operation of a TensorFlow graph."""
+    before = op.inputs[0].op.type if len(op.inputs) else None
+    if (op.type, before) == ("Neg", "Softplus"):  # As TensorFlow writes it.
+        return "log_sigmoid"
+    if (op.type, before) == ("RealDiv", "Relu6"):  # As Keras does.
+        return "hard_sigmoid"
+    names = {"LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "Softmax": "softmax"}
+    return names.get(op.type)
+
+
+def _is_constant(x):
+    return hasattr(x, "op") and x.op.type == "Const"

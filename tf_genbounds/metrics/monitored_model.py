@@ -1,0 +1,132 @@
+"""`MonitoredModel`: measures the training batches, inside the training step."""
+
+import keras
+from keras import ops
+
+from tf_genbounds import backend
+from tf_genbounds.measure.decision import decision_of
+from tf_genbounds.measure.samples import sample_quantities
+from tf_genbounds.metrics import get
+from tf_genbounds.metrics.data import ExtremeMetric
+from tf_genbounds.metrics.margin import Margin
+from tf_genbounds.metrics.weights import WeightMetric
+from tf_genbounds.network.model import check_built
+from tf_genbounds.network.network import Network
+
+
+@keras.saving.register_keras_serializable(package="tf_genbounds")
+class MonitoredModel(keras.Model):
+    """A model that measures itself on the batches that it is trained on.
+
+    It computes what the model inside computes, shares its weights, and is
+    compiled and trained in its place. In each step of `fit` and `evaluate` one
+    more pass, in inference mode, brings the metrics; in training, with the
+    weights before the update. It works on both backends, compiled with XLA, and
+    under a `tf.distribute` strategy, where the replicas' extremes are merged.
+
+    In training an extreme is over the batches since the beginning of the
+    epoch, while the weights change; `GeneralizationMonitor` measures one set of
+    samples with one set of weights.
+
+    Args:
+        model: A built Keras model with one input tensor or nest of them, and
+            one output. Made by `from_model`.
+        monitored: List of metrics.
+        name: String, defaults to the name of the model.
+
+    Raises:
+        TypeError: If a metric takes more passes than a step has.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> monitored = MonitoredModel.from_model(model, metrics=["layer_cushion"])
+    >>> monitored.compile("sgd", "mse")
+    >>> x = np.random.rand(8, 4)
+    >>> history = monitored.fit(x, x[:, :3], verbose=0)
+    >>> list(history.history)
+    ['layer_cushion/dense', 'loss']
+    """
+
+    def __init__(self, model, monitored, name=None, **kwargs):
+        check_built(model)
+        super().__init__(name=name or model.name, **kwargs)
+        self.model = model
+        self.monitored = [get(metric) for metric in monitored]
+        network = Network.of(model)
+        maps = network.choose()
+        for metric in self.monitored:
+            if isinstance(metric, ExtremeMetric):
+                metric.bind(network)
+            elif isinstance(metric, WeightMetric):
+                metric.bind(model)
+            elif isinstance(metric, Margin):
+                decision_of(network)
+            else:
+                metric.update_state()  # Says that it cannot.
+        # Plain attributes would be tracked as layers.
+        self._measured = lambda: (network, maps)
+
+    @classmethod
+    def from_model(cls, model, metrics):
+        """Makes a monitored model of a model, which it shares the weights of.
+
+        Args:
+            model: A built Keras model.
+            metrics: List of `tf_genbounds.metrics` objects or of their names:
+                `"stable_rank"`, `"spectral_norm"`, `"frobenius_norm"`,
+                `"layer_cushion"`, `"activation_contraction"`, `"margin"`.
+
+        Returns:
+            `MonitoredModel`. Its attribute `model` is the model.
+        """
+        return cls(model, metrics)
+
+    def call(self, inputs, training=None):
+        return self.model(inputs, training=training)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        # Keras lets a model change all of its state here and nowhere else.
+        self._update(x, y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def _update(self, x, y):
+        network, maps = self._measured()
+        # Without the gradient, or every tensor of the pass would be kept.
+        values = [ops.stop_gradient(v) for v in backend.values(self.model.variables)]
+        wanted = set().union(*(metric.quantities for metric in self.monitored))
+        logits, _, found = sample_quantities(network, maps, wanted, values, x)
+        for metric in self.monitored:
+            if isinstance(metric, WeightMetric):
+                metric.update_state()
+            elif isinstance(metric, Margin):
+                metric.count(network.labels_of(y), logits)
+            else:
+                metric.update_state(
+                    {
+                        name: value
+                        for (quantity, name), value in found.items()
+                        if quantity == metric.quantity
+                    }
+                )
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            "monitored": [
+                keras.saving.serialize_keras_object(m) for m in self.monitored
+            ],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        load = keras.saving.deserialize_keras_object
+        return cls(
+            load(config.pop("model"), custom_objects),
+            [load(m, custom_objects) for m in config.pop("monitored")],
+            **config,
+        )
