@@ -155,13 +155,13 @@ def main(arguments=None):
     if options.out:
         compressed.save(options.out)
     table = Table("weights", "numbers", "levels", "bits", "bits for each")
-    for row in compressed.layers:
+    for array in compressed.arrays:
         table.add_row(
-            row["name"].split("/", 1)[-1],
-            str(row["numbers"]),
-            row["method"].split(", ")[-1],
-            f"{row['bits']:.0f}",
-            f"{row['bits'] / row['numbers']:.2f}",
+            array.name.split("/", 1)[-1],
+            str(array.numbers),
+            array.method.split(", ")[-1],
+            f"{array.bits:.0f}",
+            f"{array.bits / array.numbers:.2f}",
         )
     Console(width=100).print(table)
     logits = compressed.model.predict(test[0], batch_size=500, verbose=0)

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tf_genbounds import darc_checks
 from tf_genbounds import layers
 from tf_genbounds import losses
 from tf_genbounds import regularizers
+from tf_genbounds.functional import logits
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
+from tf_genbounds.layers import darc
 from tf_genbounds.metrics import DARC1Penalty
 
 FORMS = ["loss", "regularizer", "layer"]
@@ -300,7 +301,7 @@ def test_bad_seed(form, seed):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_zero_factor_computes_no_penalty(form, monkeypatch):
-    module = {"loss": losses, "regularizer": regularizers, "layer": layers}[form]
+    module = {"loss": losses, "regularizer": regularizers, "layer": darc}[form]
 
     def forbidden(*args):
         raise AssertionError("the reduction was not skipped")
@@ -320,7 +321,7 @@ def test_zero_factor_computes_no_penalty(form, monkeypatch):
 
 
 def test_hidden_source_warns_once_on_jax():
-    darc_checks._warn_hidden.cache_clear()
+    logits._warn_hidden.cache_clear()
     x, y = data()
     model = identity_model("regularizer")
     if keras.backend.backend() == "jax":
@@ -328,8 +329,8 @@ def test_hidden_source_warns_once_on_jax():
             model.fit(x, y, epochs=2, verbose=0)
         assert len([w for w in caught if "cannot see" in str(w.message)]) == 1
     else:
-        darc_checks.warn_if_hidden(ops.ones((2, 3)), "DARC1")
-        assert darc_checks._warn_hidden.cache_info().misses == 0
+        logits.warn_if_hidden(ops.ones((2, 3)), "DARC1")
+        assert logits._warn_hidden.cache_info().misses == 0
 
 
 @pytest.mark.tensorflow

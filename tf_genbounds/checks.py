@@ -70,7 +70,7 @@ def check_finite(array):
             f"whose scale is elsewhere. Received: kernel.dtype={array.dtype}"
         )
     if not np.isfinite(array).all():
-        raise ValueError("`kernel` must be check_finite. Received: NaN or infinity")
+        raise ValueError("`kernel` must be finite. Received: NaN or infinity")
     return array
 
 

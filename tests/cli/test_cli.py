@@ -44,7 +44,9 @@ def saved(tmp_path):
 def run_script(*arguments, code=""):
     """Runs the console script in a process of its own."""
     script = (
-        "import sys; sys.argv = ['tf-genbounds', *sys.argv[1:]]\n"
+        "import os, sys, sysconfig\n"
+        "script = os.path.join(sysconfig.get_path('scripts'), 'tf-genbounds')\n"
+        "sys.argv = [script, *sys.argv[1:]]\n"
         "from tf_genbounds.cli import main\n"
         "try:\n    status = main()\n"
         "except SystemExit as exit:\n    status = exit.code\n"

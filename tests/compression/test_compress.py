@@ -15,10 +15,9 @@ from tf_genbounds.compression.codes.weight_code import STEPS
 from tf_genbounds.compression.codes.weight_code import Floats
 from tf_genbounds.compression.codes.weight_code import Levels
 from tf_genbounds.compression.codes.weight_code import levels
-from tf_genbounds.compression.forms.compact_model import compact_model
+from tf_genbounds.compression.forms.compact_model import CompactModel
 from tf_genbounds.compression.forms.compact_model import compactable
-from tf_genbounds.compression.forms.compact_model import fill
-from tf_genbounds.compression.forms.compact_model import largest_sizes
+from tf_genbounds.compression.forms.forms import LowRank
 
 METHODS = ["quantize", "truncate_svd", "matrix_project", "filter_project"]
 
@@ -67,12 +66,12 @@ def test_the_file_has_the_very_model(method, make, tmp_path):
         again.model.predict(x, verbose=0), found.model.predict(x, verbose=0)
     )
     assert again.certificate == found.certificate
-    assert again.layers == found.layers
+    assert again.arrays == found.arrays
     # The certificate counts exactly the bits of the code.
     assert found.certificate.bits == len(found.code) == len(again.code)
     total = sum(found.certificate.items.values())
     assert total <= found.certificate.bits <= total + 2
-    assert sum(row["bits"] for row in found.layers) <= total
+    assert sum(array.bits for array in found.arrays) <= total
     assert path.stat().st_size * 8 >= len(found.code)
 
 
@@ -86,13 +85,13 @@ def test_the_train_error_is_that_of_the_decoded_model(small):
     assert found.certificate.train_error == np.mean(wrong)
     assert found.certificate.num_samples == 60
     for row, weight, original in zip(
-        found.layers, found.model.weights, model.weights, strict=True
+        found.arrays, found.model.weights, model.weights, strict=True
     ):
         old, new = (keras.ops.convert_to_numpy(w) for w in (original, weight))
-        assert row["numbers"] == old.size
+        assert row.numbers == old.size
         if np.any(old):
             error = np.linalg.norm(new - old) / np.linalg.norm(old)
-            assert row["relative_error"] == pytest.approx(error, rel=1e-5, abs=1e-7)
+            assert row.relative_error == pytest.approx(error, rel=1e-5, abs=1e-7)
         assert len(np.unique(new)) <= 5
 
 
@@ -136,11 +135,11 @@ def test_low_rank_layers_are_two_layers(small):
     assert first.filters == int(0.9 * 3 * 3 * 4 * 4 / (36 + 4)) == 3
     assert second.kernel_size == (1, 1) and second.filters == 4
     # At full rank it is the same network.
-    forms = [("low_rank", *largest_sizes(c, "low_rank")) for c in compactable(model)]
-    full = compact_model(model, forms, 0)
-    fill(model, forms, full, 0)
+    forms = [LowRank(*LowRank.limits(layer)) for layer in compactable(model)]
+    full = CompactModel(model, forms)
+    full.fill()
     np.testing.assert_allclose(
-        full.predict(sample[0], verbose=0),
+        full.copy.predict(sample[0], verbose=0),
         model.predict(sample[0], verbose=0),
         rtol=1e-3,
         atol=1e-4,
@@ -217,7 +216,7 @@ def test_each_layer_has_a_form_and_the_table_says_which(small):
         {"conv": "filter_project", "conv2": "truncate_svd"},
         num_levels="float16",
     )
-    forms = {row["name"].split("/")[-2]: row["method"] for row in found.layers}
+    forms = {array.name.split("/")[-2]: array.method for array in found.arrays}
     assert {name: forms[name] for name in forms if name.startswith("conv")} == {
         "conv": "filter_projected, float16",
         "conv2_first": "low_rank, float16",
@@ -269,8 +268,8 @@ def test_differences_from_the_start_are_coded(small, tmp_path):
     initial = [w + 1e-3 for w in model.get_weights()]
     near = compress(model, sample, num_levels=3, initial_weights=initial)
     far = compress(model, sample, num_levels=3)
-    assert sum(r["relative_error"] for r in near.layers) < 0.05 * sum(
-        r["relative_error"] for r in far.layers
+    assert sum(a.relative_error for a in near.arrays) < 0.05 * sum(
+        a.relative_error for a in far.arrays
     )
     near.save(tmp_path / "model.code")
     again = Compressed.load(tmp_path / "model.code")

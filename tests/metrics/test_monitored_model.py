@@ -198,7 +198,7 @@ PARALLEL = """
     import keras, models
     import jax
     import tf_genbounds as gb
-    from test_monitor import fit, monitored, standing
+    from test_monitored_model import fit, monitored, standing
 
     results = []
     for devices in (1, 2):
@@ -232,7 +232,12 @@ def test_data_parallel_on_jax_equals_one_device():
         capture_output=True,
         text=True,
         cwd=tests,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [tests, os.path.join(tests, "metrics"), *sys.path]
+            ),
+        },
     )
     assert out.returncode == 0, out.stderr[-3000:]
     devices, one, two = json.loads(out.stdout.splitlines()[-1])
@@ -252,7 +257,7 @@ WORKER = """
     import tensorflow as tf
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     import keras, models
-    from test_monitor import monitored, standing
+    from test_monitored_model import monitored, standing
 
     with strategy.scope():
         model = standing(models.convolutional)
@@ -296,7 +301,12 @@ def test_two_workers_merge_their_extremes():
             stderr=subprocess.PIPE,
             text=True,
             cwd=tests,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(
+                    [tests, os.path.join(tests, "metrics"), *sys.path]
+                ),
+            },
         )
         for index in range(2)
     ]

@@ -36,7 +36,7 @@ def test_report_holds_what_measure_returns():
                 pytest.approx(getattr(layer, field), rel=1e-4)
             )
     attenuation = noise_attenuation(model, data, num_samples=6, seed=3)
-    assert result.attenuation == attenuation
+    assert result.attenuation.to_json() == attenuation.to_json()
     validation = measure(model, other, num_samples=6, quantities=["margins"])
     np.testing.assert_array_equal(result.validation.margins, validation.margins)
     assert result.model == {

@@ -180,6 +180,7 @@ def _writing(path):
 
 def compress(arguments):
     """Compresses a saved model."""
+    import dataclasses
     import json
     import os
     import tempfile
@@ -216,7 +217,7 @@ def compress(arguments):
             json.dumps(
                 {
                     "certificate": json.loads(bound.to_json()),
-                    "layers": to_plain(list(found.layers)),
+                    "arrays": [to_plain(dataclasses.asdict(a)) for a in found.arrays],
                     "bits": found.certificate.bits,
                 }
             )
@@ -224,13 +225,13 @@ def compress(arguments):
         return
     rows = [
         (
-            row["name"],
-            row["method"],
-            number(row["numbers"]),
-            number(row["bits"]),
-            number(row["relative_error"]),
+            array.name,
+            array.method,
+            number(array.numbers),
+            number(array.bits),
+            number(array.relative_error),
         )
-        for row in found.layers
+        for array in found.arrays
     ]
     headings = ("Weights", "Method", "Numbers", "Bits", "Relative error")
     Console(highlight=False).print(

@@ -1,6 +1,5 @@
 """`compress`: a smaller model, its code, and a certificate."""
 
-import math
 import warnings
 
 import keras
@@ -11,10 +10,9 @@ from tf_genbounds.checks import check_num_levels
 from tf_genbounds.compression.certificate.certify import certify
 from tf_genbounds.compression.certificate.certify import check_choice_of_architecture
 from tf_genbounds.compression.codes import weight_code
-from tf_genbounds.compression.forms.compact_model import compact_model
+from tf_genbounds.compression.forms import forms
+from tf_genbounds.compression.forms.compact_model import CompactModel
 from tf_genbounds.compression.forms.compact_model import compactable
-from tf_genbounds.compression.forms.compact_model import fill
-from tf_genbounds.compression.forms.compact_model import output_positions
 from tf_genbounds.compression.forms.rebuilding import derived_from
 from tf_genbounds.compression.forms.rebuilding import float32_copy
 from tf_genbounds.compression.search import Goal
@@ -25,9 +23,12 @@ from tf_genbounds.measure.measure import measure
 from tf_genbounds.measure.measurer import Measurer
 from tf_genbounds.network.initial_weights import initial_values
 
-METHODS = ("quantize", "truncate_svd", "matrix_project", "filter_project")
-# Of filters at each position: errors of two positions have a correlation of 1 / 3.
-_INDEPENDENCE = 3
+METHODS = {
+    "quantize": forms.Plain,
+    "truncate_svd": forms.LowRank,
+    "matrix_project": forms.Projected,
+    "filter_project": forms.FilterProjected,
+}
 # By how much the error may rise where nothing can be proved.
 _TOLERANCE = 0.01
 
@@ -136,15 +137,18 @@ def compress(
             "`initial_weights` go with quantization: other methods change the "
             f"weights. Received: method={method!r}"
         )
-    forms = [_form(layer, method, keep) for layer, method in methods.items()]
-    compact = compact_model(model, forms, seed)
-    fill(model, forms, compact, seed)
+    compact = CompactModel(
+        model,
+        [METHODS[name].of(layer, keep) for layer, name in methods.items()],
+        seed,
+    )
+    compact.fill()
     initial = _initial(model, initial_weights)
-    arrays = [np.asarray(w, "float32") for w in compact.get_weights()]
+    arrays = [np.asarray(w, "float32") for w in compact.copy.get_weights()]
     if initial is not None:
         arrays = [a - b for a, b in zip(arrays, initial, strict=True)]
     if num_levels is not None:
-        derived = _derived(compact)
+        derived = _derived(compact.copy)
         coded = [
             weight_code.exact(a) if i in derived else _coded(a, num_levels)
             for i, a in enumerate(arrays)
@@ -153,13 +157,19 @@ def compress(
         if budget is not None and budget < 1:
             budget = budget * 32 * sum(a.size for a in arrays)
         coded = _search(
-            model, compact, arrays, initial, data, search_samples, batch_size,
+            compact, arrays, initial, data, search_samples, batch_size,
             delta, budget, tolerance, threshold,
         )  # fmt: skip
     return certify(
-        model, forms, coded, compact, data, delta=delta, seed=seed,
-        initial=initial, batch_size=batch_size, choice=choice, threshold=threshold,
-    )  # fmt: skip
+        compact,
+        coded,
+        data,
+        delta=delta,
+        initial=initial,
+        batch_size=batch_size,
+        choice=choice,
+        threshold=threshold,
+    )
 
 
 def _coded(array, num_levels):
@@ -168,14 +178,14 @@ def _coded(array, num_levels):
     return weight_code.levels(array, num_levels // 2)
 
 
-def _derived(compact):
+def _derived(model):
     """Which weights, by index, a layer derives a state from: they are not rounded.
 
     Such statistics differ in scale within an array, and a compiled trial would not
     see them change.
     """
-    derived = derived_from(compact)
-    return {i for i, weight in enumerate(compact.weights) if id(weight) in derived}
+    derived = derived_from(model)
+    return {i for i, weight in enumerate(model.weights) if id(weight) in derived}
 
 
 def _methods(model, method):
@@ -190,29 +200,7 @@ def _methods(model, method):
     return {layer: method.get(layer.name, "quantize") for layer in layers}
 
 
-def _form(layer, method, keep):
-    """Returns the form of a layer, of about `keep` of its numbers."""
-    size = math.prod(layer.kernel.shape)
-    if method == "filter_project":
-        locations = output_positions(layer)
-        if locations is not None:
-            independence = min(_INDEPENDENCE, math.prod(locations))
-            count = int(keep * size / independence)
-            if 1 <= count and count * independence < size:
-                return "filter_projected", count, independence
-        method = "matrix_project"  # A layer that has one output position, or none.
-    if method == "truncate_svd":
-        each = size // layer.kernel.shape[-1] + layer.kernel.shape[-1]
-        rank = int(keep * size / each)
-        return ("low_rank", rank) if rank >= 1 else ("plain",)
-    if method == "matrix_project":
-        count = int(keep * size)
-        return ("projected", count) if 1 <= count < size else ("plain",)
-    return ("plain",)
-
-
 def _search(
-    model,
     compact,
     arrays,
     initial,
@@ -225,8 +213,9 @@ def _search(
     threshold,
 ):
     """Finds the levels, with trials in the compact model."""
+    copy = compact.copy
     cushions = measure(
-        model,
+        compact.model,
         data,
         quantities=["layer_cushion"],
         num_samples=min(samples, 256),
@@ -234,24 +223,24 @@ def _search(
         verbose=0,
     ).layers
     sensitivity = []
-    for variable in compact.weights:
+    for variable in copy.weights:
         # Two layers in the place of one carry its name too.
         parts = [cushions.get(part) for part in variable.path.split("/")]
         cushion = next((part.layer_cushion for part in parts if part), None)
         sensitivity.append(1 / cushion if cushion else 1.0)
-    measurer = Measurer(compact, quantities=["margins"], threshold=threshold)
-    before = compact.get_weights()
+    measurer = Measurer(copy, quantities=["margins"], threshold=threshold)
+    before = copy.get_weights()
 
     def evaluate(values):
         if initial is not None:
             values = [a + b for a, b in zip(initial, values, strict=True)]
-        compact.set_weights(values)  # What a state derives from is as it was.
+        copy.set_weights(values)  # What a state derives from is as it was.
         found = measurer(data, num_samples=samples, batch_size=batch_size)
         return found.train_error
 
     count = sum(b.count for b in batches(data, batch_size=batch_size))
     error = evaluate(arrays)
-    exact = _derived(compact)
+    exact = _derived(copy)
     goal = Goal(count, delta, budget, tolerance, error)
     try:
         found = search_levels(arrays, sensitivity, evaluate, goal, exact)
@@ -259,7 +248,7 @@ def _search(
             tolerated = Goal(count, delta, None, _TOLERANCE, error)
             found = search_levels(arrays, sensitivity, evaluate, tolerated, exact)
     finally:
-        compact.set_weights(before)
+        copy.set_weights(before)
     if not goal.kept:
         warnings.warn(
             "No setting of the levels keeps to the goal. Received: "

@@ -26,7 +26,7 @@ def repeated_rows(batches):
 
     Example:
 
-    >>> from tf_genbounds.batches import batches
+    >>> from tf_genbounds.data.batches import batches
     >>> x = np.array([[1.0], [2.0], [1.0], [1.0]])
     >>> repeated_rows(batches((x, np.array([0, 0, 0, 1]))))
     (1, 4)

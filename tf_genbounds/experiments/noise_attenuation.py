@@ -3,8 +3,6 @@
 import functools
 
 from tf_genbounds.measure import noise_attenuation as measured
-from tf_genbounds.report.plots import figure
-from tf_genbounds.report.study_panels import attenuation_panel
 
 
 class NoiseAttenuation(measured.NoiseAttenuation):
@@ -28,6 +26,9 @@ class NoiseAttenuation(measured.NoiseAttenuation):
         Returns:
             A `matplotlib.figure.Figure`.
         """
+        from tf_genbounds.report.plots import figure
+        from tf_genbounds.report.study_panels import attenuation_panel
+
         return figure([attenuation_panel("", self)])
 
 

@@ -55,7 +55,7 @@ class Compression:
             other = validation.train_error, measured.train_error
         size = model.count_params()
         return cls(
-            numbers=(size, sum(row["numbers"] for row in compressed.layers)),
+            numbers=(size, sum(array.numbers for array in compressed.arrays)),
             bits=(32 * size, compressed.certificate.bits),
             train_error=(train.train_error, compressed.certificate.train_error),
             validation_error=other,

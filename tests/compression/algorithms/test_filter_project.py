@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from tf_genbounds.compression import filter_project
 from tf_genbounds.compression import num_matrices
-from tf_genbounds.compression.algorithms import filter_project
 from tf_genbounds.compression.algorithms.filter_project import _SUBSPACE
 from tf_genbounds.compression.algorithms.filter_project import project_filters
 from tf_genbounds.functional.random import normals

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tf_genbounds.compression import Projection
+from tf_genbounds.compression import matrix_project
 from tf_genbounds.compression import num_matrices
 from tf_genbounds.compression import project
-from tf_genbounds.compression.algorithms import matrix_project
 from tf_genbounds.functional.random import normals
 from tf_genbounds.functional.random import signs
 
-module = importlib.import_module("tf_genbounds.compression.matrix_project")
+module = importlib.import_module("tf_genbounds.compression.algorithms.matrix_project")
 DRAW = {"rademacher": signs, "gaussian": normals}
 
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from tf_genbounds.compression import quantize
 from tf_genbounds.compression import to_float16
-from tf_genbounds.compression.algorithms import quantize
-from tf_genbounds.compression.algorithms import truncate_svd
+from tf_genbounds.compression import truncate_svd
 from tf_genbounds.functional import linear_operator
 
 

@@ -59,13 +59,17 @@ def test_a_certificate_that_is_not_of_its_code(found, tmp_path, certificate, mes
         Compressed.load(forged(tmp_path / "model.code", **certificate))
 
 
+CODED = {"name": "logits", "method": "", "numbers": 1, "relative_error": 0.0}
+
+
 @pytest.mark.parametrize(
     "parts, message",
     [
         ({"code": lambda bits: bits[:-1]}, "has .* bits. Received: .* bits"),
         ({"code": lambda bits: [*bits, 0]}, "has .* bits. Received: .* bits"),
         ({"code": lambda bits: bits[:4]}, "code"),
-        ({"facts": {"layers": [{"name": "logits", "bits": 0.0}]}}, "its layers"),
+        ({"facts": {"layers": [CODED | {"bits": 0.0}]}}, "its arrays"),
+        ({"facts": {"layers": [{"name": "logits"}]}}, "what a compressed model"),
         ({"initial": lambda arrays: arrays[:1]}, "argument"),
     ],
 )

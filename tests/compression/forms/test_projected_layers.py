@@ -12,7 +12,9 @@ from tf_genbounds.compression import Projected
 from tf_genbounds.compression import project
 from tf_genbounds.compression.algorithms.filter_project import project_filters
 
-matrix_project = importlib.import_module("tf_genbounds.compression.matrix_project")
+matrix_project = importlib.import_module(
+    "tf_genbounds.compression.algorithms.matrix_project"
+)
 
 
 @pytest.mark.parametrize("block", [2**23, 2**17])

@@ -11,8 +11,8 @@ from tf_genbounds.compression import Compressed
 from tf_genbounds.compression import QuantizedTraining
 from tf_genbounds.compression import RandomSubspace
 from tf_genbounds.compression import compress
-from tf_genbounds.compression.algorithms import matrix_project
-from tf_genbounds.compression.algorithms import truncate_svd
+from tf_genbounds.compression import matrix_project
+from tf_genbounds.compression import truncate_svd
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

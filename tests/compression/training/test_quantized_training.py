@@ -68,11 +68,11 @@ def test_the_metric_is_the_length_of_the_code():
     found = training(models.dense)
     x, y = models.data(found.model, 40)
     bits = found.evaluate(x, y, return_dict=True, verbose=0)["bits"]
-    rows = found.compress((x, y)).layers
+    arrays = found.compress((x, y)).arrays
     # Without the header of each array: its kind, its levels and its step.
     expected = sum(
-        row["bits"] - 1 - 9 - (2 * math.floor(math.log2(end)) + 1)
-        for row, end in zip(rows, (3, 15, 3, 15), strict=True)
+        array.bits - 1 - 9 - (2 * math.floor(math.log2(end)) + 1)
+        for array, end in zip(arrays, (3, 15, 3, 15), strict=True)
     )
     assert bits == pytest.approx(expected, rel=1e-4)
 

@@ -71,7 +71,7 @@ def test_the_code_is_the_vector(trained, tmp_path):
     found, start, data, _ = trained
     compressed = found.compress(data)
     others = sum(w.shape[0] for w in found.model.non_trainable_weights)
-    assert sum(row["numbers"] for row in compressed.layers) == 36 + others
+    assert sum(array.numbers for array in compressed.arrays) == 36 + others
     assert compressed.certificate.bits == len(compressed.code)
     # Vector, header and 16 bits for each statistic.
     assert compressed.certificate.bits < 36 * 5 + 60 + 17 * others

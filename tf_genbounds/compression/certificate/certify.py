@@ -1,9 +1,9 @@
 """From weights as they are written to the decoded model and its certificate."""
 
-import keras
 import numpy as np
 
 from tf_genbounds.compression.certificate.certificate import Certificate
+from tf_genbounds.compression.certificate.compressed import CodedArray
 from tf_genbounds.compression.certificate.compressed import Compressed
 from tf_genbounds.compression.certificate.fixed import fixed_of
 from tf_genbounds.compression.certificate.fixed import warn_of_numbers
@@ -14,20 +14,16 @@ from tf_genbounds.compression.codes.model_code import encode
 from tf_genbounds.compression.codes.model_code import encode_subspace
 from tf_genbounds.compression.codes.model_code import names_of
 from tf_genbounds.compression.codes.model_code import subspace_names
-from tf_genbounds.compression.forms.compact_model import pairs
 from tf_genbounds.data.repeats import warn_of_repeats
 from tf_genbounds.measure.decision import count_errors
 
 
 def certify(
-    model,
-    forms,
-    coded,
     compact,
+    coded,
     data,
     *,
     delta,
-    seed=0,
     initial=None,
     batch_size=128,
     choice=(0, 1),
@@ -35,35 +31,32 @@ def certify(
 ):
     """Encodes, decodes, evaluates what was decoded, and certifies it."""
     check_choice_of_architecture(choice)
-    code, items = encode(
-        model, forms, coded, compact, choice, difference=initial is not None
-    )
-    architecture = architecture_of(model, seed, num_choices=choice[1])
+    code, items = encode(compact, coded, choice, difference=initial is not None)
+    architecture = architecture_of(compact.model, compact.seed, num_choices=choice[1])
     decoded, _ = decode(architecture, code, initial)
     certificate = _certificate(
         decoded, architecture, code, items, data, delta, batch_size, threshold
     )
-    form_of = {
-        id(weight): form
-        for _, copy, (form, *_) in pairs(model, forms, compact)
-        for weight in copy.weights
-    }
-    rows = []
-    for name, before, after, how in zip(
-        names_of(compact), compact.weights, decoded.weights, coded, strict=True
+    arrays = []
+    for name, label, before, after, array in zip(
+        names_of(compact.copy),
+        compact.labels(),
+        compact.copy.get_weights(),
+        decoded.get_weights(),
+        coded,
+        strict=True,
     ):
-        old, new = (keras.ops.convert_to_numpy(w) for w in (before, after))
-        norm = float(np.linalg.norm(old)) or 1.0
-        rows.append(
-            {
-                "name": name,
-                "method": f"{form_of[id(before)]}, {_levels(how)}",
-                "numbers": int(old.size),
-                "bits": items[name],
-                "relative_error": float(np.linalg.norm(new - old)) / norm,
-            }
+        norm = float(np.linalg.norm(before)) or 1.0
+        arrays.append(
+            CodedArray(
+                name=name,
+                method=f"{label}, {_levels(array)}",
+                numbers=int(before.size),
+                bits=items[name],
+                relative_error=float(np.linalg.norm(after - before)) / norm,
+            )
         )
-    return Compressed(decoded, certificate, tuple(rows), code, architecture, initial)
+    return Compressed(decoded, certificate, tuple(arrays), code, architecture, initial)
 
 
 def certify_subspace(
@@ -84,20 +77,20 @@ def certify_subspace(
     code, items = encode_subspace(model, dimension, coded, choice)
     architecture = architecture_of(model, seed, num_choices=choice[1])
     decoded, _ = decode(architecture, code, origin)
-    rows = [
-        {
-            "name": name,
-            "method": f"{'vector' if name == 'subspace' else 'plain'}, {_levels(how)}",
-            "numbers": int(how.values().size),
-            "bits": items[name],
-            "relative_error": 0.0,
-        }
-        for name, how in zip(subspace_names(model), coded, strict=True)
-    ]
+    arrays = tuple(
+        CodedArray(
+            name=name,
+            method=f"{'vector' if name == 'subspace' else 'plain'}, {_levels(array)}",
+            numbers=int(array.values().size),
+            bits=items[name],
+            relative_error=0.0,
+        )
+        for name, array in zip(subspace_names(model), coded, strict=True)
+    )
     certificate = _certificate(
         decoded, architecture, code, items, data, delta, batch_size, threshold
     )
-    return Compressed(decoded, certificate, tuple(rows), code, architecture, origin)
+    return Compressed(decoded, certificate, arrays, code, architecture, origin)
 
 
 def _certificate(

@@ -16,6 +16,26 @@ from tf_genbounds.compression.certificate.fixed import fixed_of
 from tf_genbounds.compression.codes.model_code import decode
 
 
+@dataclasses.dataclass(frozen=True)
+class CodedArray:
+    """An array of weights in a code word.
+
+    Attributes:
+        name: Its path, and a number if that repeats.
+        method: The form of its layer, `"plain"`, `"low_rank"`, `"projected"` or
+            `"filter_projected"`, and the levels.
+        numbers: How many numbers are stored.
+        bits: Their share of the code word.
+        relative_error: `||decoded - original|| / ||original||`.
+    """
+
+    name: str
+    method: str
+    numbers: int
+    bits: float
+    relative_error: float
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Compressed:
     """A compressed model and its certificate; made by `compress`.
@@ -23,11 +43,7 @@ class Compressed:
     Attributes:
         model: The decoded Keras model: an ordinary one.
         certificate: `Certificate` of that model.
-        layers: Tuple of dicts, one for each array of weights: its `name`, its
-            `method` (the form of the layer, `"plain"`, `"low_rank"`, `"projected"` or
-            `"filter_projected"`, and the levels), the `numbers` that are stored and
-            their `bits`, and the `relative_error`,
-            `||decoded - original|| / ||original||`.
+        arrays: Tuple of `CodedArray`, one for each array of weights.
         code: The code word, as a list of bits.
         architecture: JSON of what was fixed before the sample: the model's
             architecture and the seed.
@@ -37,7 +53,7 @@ class Compressed:
 
     model: keras.Model
     certificate: Certificate
-    layers: tuple
+    arrays: tuple
     code: list
     architecture: str
     initial: list | None = None
@@ -52,7 +68,7 @@ class Compressed:
         facts = {
             "architecture": self.architecture,
             "certificate": to_plain(dataclasses.asdict(self.certificate)),
-            "layers": to_plain(list(self.layers)),
+            "layers": to_plain([dataclasses.asdict(a) for a in self.arrays]),
         }
         packed = code_file.pack(json.dumps(facts), self.initial, self.code)
         pathlib.Path(path).write_bytes(packed)
@@ -71,7 +87,8 @@ class Compressed:
         facts, initial, code = code_file.unpack(path)
         try:
             facts = json.loads(facts)
-            architecture, layers = facts["architecture"], tuple(facts["layers"])
+            architecture = facts["architecture"]
+            arrays = tuple(CodedArray(**row) for row in facts["layers"])
             certificate = facts["certificate"]
             certificate["fixed"] = tuple(certificate["fixed"])
             certificate["declared"] = tuple(
@@ -86,11 +103,11 @@ class Compressed:
                 f"Received: path={str(path)!r}"
             ) from error
         model, items = decode(architecture, code, initial)
-        _check(certificate, code, items, architecture, layers)
-        return cls(model, certificate, layers, code, architecture, initial)
+        _check(certificate, code, items, architecture, arrays)
+        return cls(model, certificate, arrays, code, architecture, initial)
 
 
-def _check(certificate, code, items, architecture, layers):
+def _check(certificate, code, items, architecture, arrays):
     """Refuses a certificate that is not of the code, as far as the code says."""
     errors = certificate.train_error * certificate.num_samples
     for name, found, expected in (
@@ -98,8 +115,8 @@ def _check(certificate, code, items, architecture, layers):
         # In order: Keras numbers weights without a name, anew in each session.
         ("items", list(certificate.items.values()), list(items.values())),
         ("fixed", certificate.fixed, fixed_of(architecture)),
-        ("the bits of its layers", [row["bits"] for row in layers],
-         [certificate.items.get(row["name"]) for row in layers]),
+        ("the bits of its arrays", [array.bits for array in arrays],
+         [certificate.items.get(array.name) for array in arrays]),
         ("a train error in samples", errors, round(errors)),
     ):  # fmt: skip
         if found != expected and not (

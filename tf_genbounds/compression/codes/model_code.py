@@ -9,10 +9,9 @@ import keras
 from tf_genbounds.compression.codes import weight_code
 from tf_genbounds.compression.codes.arithmetic_coder import Decoder
 from tf_genbounds.compression.codes.arithmetic_coder import Encoder
-from tf_genbounds.compression.forms.compact_model import FORMS
-from tf_genbounds.compression.forms.compact_model import compact_model
+from tf_genbounds.compression.forms.compact_model import CompactModel
 from tf_genbounds.compression.forms.compact_model import compactable
-from tf_genbounds.compression.forms.compact_model import largest_sizes
+from tf_genbounds.compression.forms.forms import FORMS
 from tf_genbounds.compression.forms.rebuilding import bare_copy
 from tf_genbounds.compression.forms.rebuilding import finalize
 from tf_genbounds.compression.forms.rebuilding import set_weights
@@ -52,14 +51,12 @@ def _encoder(choice, kind):
     return encoder
 
 
-def encode(model, forms, weights, compact, choice=(0, 1), difference=False):
+def encode(compact, weights, choice=(0, 1), difference=False):
     """Writes a compact model as a code word.
 
     Args:
-        model: The model of the architecture.
-        forms: As for `compact_model`.
-        weights: A `weight_code.Levels` or `Floats` for each weight of `compact`.
-        compact: The compact model.
+        compact: `CompactModel`.
+        weights: A `weight_code.Levels` or `Floats` for each weight of its copy.
         choice: Pair, which of how many architectures this is.
         difference: Boolean, whether the weights are added to initial ones.
 
@@ -68,11 +65,11 @@ def encode(model, forms, weights, compact, choice=(0, 1), difference=False):
     """
     encoder = _encoder(choice, "difference" if difference else "plain")
     encoder.name(_FORMS)
-    for layer, (form, *sizes) in zip(compactable(model), forms, strict=True):
-        encoder.integer(FORMS.index(form), len(FORMS))
-        for size, largest in zip(sizes, largest_sizes(layer, form), strict=True):
+    for layer, form in zip(compact.layers, compact.forms, strict=True):
+        encoder.integer(FORMS.index(type(form)), len(FORMS))
+        for size, largest in zip(form.sizes, form.limits(layer), strict=True):
             encoder.integer(size - 1, largest)
-    for name, coded in zip(names_of(compact), weights, strict=True):
+    for name, coded in zip(names_of(compact.copy), weights, strict=True):
         encoder.name(name)
         weight_code.write(encoder, coded)
     return encoder.finish(), encoder.items
@@ -166,9 +163,8 @@ def _read_compact(model, seed, decoder, initial):
     decoder.name(_FORMS)
     for layer in compactable(model):
         form = FORMS[decoder.integer(len(FORMS))]
-        sizes = [1 + decoder.integer(n) for n in largest_sizes(layer, form)]
-        forms.append((form, *sizes))
-    compact = compact_model(model, forms, seed)
+        forms.append(form(*(1 + decoder.integer(n) for n in form.limits(layer))))
+    compact = CompactModel(model, forms, seed).copy
     arrays = []
     for name, variable in zip(names_of(compact), compact.weights, strict=True):
         decoder.name(name)

@@ -8,8 +8,7 @@ from tf_genbounds.checks import check_num_levels
 from tf_genbounds.checks import check_positive
 from tf_genbounds.compression.certificate.certify import certify
 from tf_genbounds.compression.codes import weight_code
-from tf_genbounds.compression.forms.compact_model import compact_model
-from tf_genbounds.compression.forms.compact_model import compactable
+from tf_genbounds.compression.forms.compact_model import CompactModel
 from tf_genbounds.compression.forms.rebuilding import check_trainable
 from tf_genbounds.compression.forms.rebuilding import derived_from
 from tf_genbounds.compression.forms.rebuilding import float32_copy
@@ -315,15 +314,17 @@ class QuantizedTraining(keras.Model):
             next(rounded) if id(v) in trainable else self._statistic(v)
             for v in self.model.weights
         ]
-        model = float32_copy(self.model)
-        forms = [("plain",)] * len(compactable(model))
-        compact = compact_model(model, forms, 0)
-        set_weights(compact, [c.values() for c in coded])
+        compact = CompactModel(float32_copy(self.model))
+        set_weights(compact.copy, [c.values() for c in coded])
         return certify(
-            model, forms, coded, compact, data, delta=delta, batch_size=batch_size,
+            compact,
+            coded,
+            data,
+            delta=delta,
+            batch_size=batch_size,
             choice=choice,
             threshold=threshold,
-        )  # fmt: skip
+        )
 
     def _statistic(self, variable):
         """A weight that is not trained, as it is written."""

@@ -50,7 +50,7 @@ class RandomSubspace(QuantizedTraining):
     ... )
     >>> history = training.fit(x, x[:, 0] > 0, epochs=5, verbose=0)
     >>> compressed = training.compress((x, (x[:, 0] > 0).astype(int)))
-    >>> model.count_params(), compressed.layers[0]["numbers"]
+    >>> model.count_params(), compressed.arrays[0].numbers
     (352, 20)
 
     References:
