@@ -19,9 +19,14 @@ from tf_genbounds.bounds.data_dependent import probabilistic_constants
 from tf_genbounds.bounds.data_independent import certified_feature_norm
 from tf_genbounds.bounds.data_independent import data_independent_bound
 from tf_genbounds.bounds.effective_parameters import effective_parameters
+from tf_genbounds.bounds.gaussian import gaussian_kl
+from tf_genbounds.bounds.gaussian import gaussian_log_ratio
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
 from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.pac_bayes import disintegrated_bound
+from tf_genbounds.bounds.pac_bayes import gibbs_bound
+from tf_genbounds.bounds.pac_bayes import pac_bayes_bound
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.rounding import at_most
@@ -48,11 +53,15 @@ __all__ = [
     "confidence",
     "data_dependent_bound",
     "data_independent_bound",
+    "disintegrated_bound",
     "effective_parameters",
     "empirical_bernstein_slack",
     "finite_class_bound",
     "gap_decomposition",
     "gram_constants",
+    "gaussian_kl",
+    "gaussian_log_ratio",
+    "gibbs_bound",
     "hoeffding_slack",
     "klinv",
     "matrix_bernstein_slack",
@@ -60,6 +69,7 @@ __all__ = [
     "norm_based_complexities",
     "null_direction",
     "occam_bound",
+    "pac_bayes_bound",
     "plug_in_constants",
     "probabilistic_constants",
     "truncation_parameters",
