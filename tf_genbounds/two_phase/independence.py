@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.keras_internals import layers_in
 from tf_genbounds.two_phase.split import read
 
 _OTHERS = "the samples of the freeze phase"
@@ -126,7 +127,7 @@ def signs_of_training(model):
     steps = 0 if optimizer is None else int(_array(optimizer.iterations))
     if steps:
         found.append(f"its optimizer has made {steps:,} steps")
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         changed = [name for name in _constants(layer) if _has_changed(layer, name)]
         if changed:
             found.append(f"the {changed[0]} of {layer.name!r} is not as initialized")
