@@ -22,6 +22,7 @@ ORDER = (
     "callbacks",
     "certificates",
     "compression",
+    "pick_to_learn",
     "two_phase",
     "report",
     "experiments",
