@@ -51,13 +51,16 @@ class Sample:
     def of(cls, data):
         """Takes a pair `(x, y)` of nests of arrays."""
         x, y = keras.tree.map_structure(_one_zero, data)
-        batch = Batch(x, y, 0, len(keras.tree.flatten(x)[0]))
-        digests = row_digests(batch)
+        digests = row_digests(_batch(x, y))
         place = {digest: i for i, digest in enumerate(sorted(set(digests)))}
         return cls(x, y, digests, np.array([place[d] for d in digests]))
 
     def __len__(self):
         return len(self.digests)
+
+    def batch(self):
+        """Returns all examples as one `Batch`."""
+        return _batch(self.x, self.y)
 
     def part(self, indices):
         """Returns the examples with these indices, as a sample of their own."""
@@ -66,6 +69,10 @@ class Sample:
     def key(self):
         """Returns a digest of all, in their order."""
         return hashlib.sha256(b"".join(self.digests)).hexdigest()
+
+
+def _batch(x, y):
+    return Batch(x, y, 0, len(keras.tree.flatten(x)[0]))
 
 
 def _one_zero(array):

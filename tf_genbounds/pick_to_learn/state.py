@@ -46,9 +46,8 @@ def seed_layers(model, seed):
     random = [v for v in model.variables if id(v) not in weights]
     generator = np.random.default_rng([seed, _RANDOM])
     for variable in random:
-        if str(variable.dtype).startswith("uint"):
-            state = generator.integers(0, 2**32, variable.shape, "uint32")
-            variable.assign(state)
+        if "int" in str(variable.dtype):
+            variable.assign(generator.integers(0, 2**31, variable.shape))
 
 
 def save(directory, state, arrays):
