@@ -173,6 +173,8 @@ class PickToLearn:
             raise RuntimeError("Call `compile` before `fit`.")
         self._refuse_replicas()
         _refuse(callbacks or ())
+        if batch_size is not None:
+            check_positive("batch_size", batch_size)
         (x, y), batch_size = _pair(data, batch_size)
         settings = Settings(
             picks=self.picks,
@@ -184,7 +186,6 @@ class PickToLearn:
             threshold=self.threshold,
         )
         check_positive("steps_per_round", steps_per_round)
-        check_positive("batch_size", batch_size)
         if (initial_data is None) != (initial_steps is None):
             raise ValueError(
                 "`initial_data` and `initial_steps` belong together. Received: "
