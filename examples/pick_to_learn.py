@@ -8,10 +8,10 @@ bound is for the network as it is.
 
     python examples/pick_to_learn.py
 
-takes a minute on the digits. For MNIST:
+takes half a minute on the digits. For MNIST:
 
-    TFDS_DATA_DIR=... python examples/pick_to_learn.py --data mnist --width 16 \
-        --picks 16 --rounds 70 --steps 200 --batch-size 128
+    TFDS_DATA_DIR=... python examples/pick_to_learn.py --data mnist --picks 16 \\
+        --rounds 70 --steps 200 --shift 2
 
 The settings (network, rounds, shifts) must have been chosen without a look at the data
 that are certified. With MNIST nobody can say that any more: take such a number as one
@@ -64,12 +64,16 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="digits", help="digits, mnist, ...")
     parser.add_argument("--samples", type=int, default=60000)
-    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--picks", type=int, default=4, help="after each round")
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=100, help="in each round")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--rounds", type=int, default=30, help="the last one")
+    parser.add_argument(
+        "--every", type=int, default=10, help="the best of each so many rounds counts"
+    )
+    parser.add_argument("--steps", type=int, default=60, help="in a round")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--average", type=float, default=0.98, help="of the weights")
     parser.add_argument("--shift", type=int, default=1, help="pixels")
     parser.add_argument(
         "--initial-fraction",
@@ -77,10 +81,13 @@ def main(arguments=None):
         default=0.0,
         help="of the examples, for training beforehand: they are not counted",
     )
-    parser.add_argument("--initial-steps", type=int, default=2000)
+    parser.add_argument("--initial-rounds", type=int, default=50)
     parser.add_argument("--delta", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verify", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--backup", default=None, help="directory")
+    parser.add_argument(
+        "--verify", action="store_true", help="train again, and compare"
+    )
     parser.add_argument("--out", default=None, help="file for the certificate")
     options = parser.parse_args(arguments)
 
@@ -92,23 +99,33 @@ def main(arguments=None):
     if len(first):
         initial = {
             "initial_data": (x[first], y[first]),
-            "initial_steps": options.initial_steps,
+            "initial_steps": options.initial_rounds * options.steps,
         }
     keras.utils.set_random_seed(options.seed)
     model = network(x.shape[1:], options.width)
     training = gb.pick_to_learn.PickToLearn(model, options.picks, seed=options.seed)
     training.compile(
-        keras.optimizers.Adam(options.learning_rate),
+        # At the end of each round the weights become their average.
+        keras.optimizers.Adam(
+            options.learning_rate,
+            use_ema=True,
+            ema_momentum=options.average,
+            ema_overwrite_frequency=options.steps,
+        ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        # On a CPU these convolutions are faster without XLA.
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+    # Listed before the training: of these the best is taken, and the list paid for.
+    listed = {*range(options.every, options.rounds, options.every), options.rounds}
     start = time.perf_counter()
     training.fit(
         (x[rest], y[rest]),
-        rounds=options.rounds,
+        rounds=sorted(listed),
         steps_per_round=options.steps,
         batch_size=options.batch_size,
         augment=shifts(options.shift),
+        backup_dir=options.backup,
         verbose=2,
         **initial,
     )
@@ -126,7 +143,10 @@ def main(arguments=None):
     images, labels = gb.data.load(options.data, "test")
     outputs = model.predict(images, batch_size=500, verbose=0)
     error = np.mean(np.argmax(outputs, axis=1) != labels)
-    print(f"Test error: {100 * error:.2f} % of {len(labels):,}")
+    print(
+        f"Picked: {len(training.picked):,}, wrong outside: {len(training.wrong):,}, "
+        f"test error: {100 * error:.2f} %"
+    )
     print(certificate)
 
 

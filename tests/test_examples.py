@@ -21,8 +21,9 @@ OPTIONS = {
         *("--measured", "4", "--probes", "2", "--width", "4", "--out", "out"),
     ],
     "pick_to_learn.py": [
-        *("--samples", "128", "--rounds", "2", "--steps", "3", "--width", "2"),
-        *("--initial-fraction", "0.2", "--initial-steps", "3", "--out", "out.json"),
+        *("--samples", "128", "--width", "2", "--rounds", "3", "--every", "2"),
+        *("--steps", "3", "--initial-fraction", "0.2", "--initial-rounds", "1"),
+        *("--verify", "--out", "out.json"),
     ],
     "random_labels.py": ["--epochs", "2", "--samples", "128"],
     "two_phase.py": [
