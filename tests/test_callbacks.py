@@ -308,7 +308,7 @@ def test_under_a_strategy(strategy):
         ({"metrics": [keras.metrics.Mean()]}, TypeError, "must be names or"),
         ({"metrics": []}, ValueError, "at least one.*Received: metrics="),
         ({"frequency": "batch"}, ValueError, '"epoch" or a number of steps'),
-        ({"frequency": 0}, ValueError, "`frequency` must be positive"),
+        ({"frequency": 0}, ValueError, "`frequency` must be a positive"),
     ],
 )
 def test_refuses_bad_arguments(options, error, message):

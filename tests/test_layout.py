@@ -8,6 +8,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "tf_genbounds"
 # From the ground up: a package imports from those before it.
 ORDER = (
     "_version",
+    "keras_internals",
     "backend",
     "checks",
     "functional",

@@ -7,7 +7,8 @@ the two do differently and why `keras.ops` cannot.
 import contextlib
 
 import keras
-from keras.src.backend import AutocastScope  # Not exported by Keras.
+
+from tf_genbounds.keras_internals import AutocastScope
 
 name = keras.backend.backend()
 

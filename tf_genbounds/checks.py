@@ -54,11 +54,21 @@ def check_percentile(percentile):
 
 
 def check_positive(name, value):
-    """Refuses what is not a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"`{name}` must be an integer. Received: {name}={value!r}")
-    if value < 1:
-        raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
+    """Returns `value` as an int, if it is a positive integer.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+
+    >>> check_positive("num_draws", 8)
+    8
+    """
+    if not _is_integer(value) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+    return int(value)
 
 
 def check_finite(array):
@@ -94,24 +104,6 @@ def check_factor(factor):
     return float(factor)
 
 
-def check_num_draws(num_draws):
-    """Returns `num_draws` as an int, if it is a positive integer.
-
-    Raises:
-        ValueError: If it is not.
-
-    Example:
-
-    >>> check_num_draws(8)
-    8
-    """
-    if not _is_integer(num_draws) or num_draws < 1:
-        raise ValueError(
-            f"`num_draws` must be a positive integer. Received: num_draws={num_draws!r}"
-        )
-    return int(num_draws)
-
-
 def check_seed(seed):
     """Returns `seed` as an int, or draws one if it is `None`.
 
@@ -142,13 +134,4 @@ def check_delta(delta):
     if not 0 < delta < 1:  # Also catches NaN.
         raise ValueError(
             f"`delta` must lie strictly between 0 and 1. Received: delta={delta}"
-        )
-
-
-def check_num_samples(num_samples):
-    """Refuses a sample size that is not a positive integer."""
-    if not isinstance(num_samples, numbers.Integral) or num_samples < 1:
-        raise ValueError(
-            "`num_samples` must be a positive integer. "
-            f"Received: num_samples={num_samples}"
         )

@@ -5,17 +5,17 @@ import inspect
 
 import keras
 from keras import ops
-from keras.src.backend import get_keras_mask  # Not exported by Keras.
-from keras.src.losses.losses import LossFunctionWrapper
 
 from tf_genbounds import backend
 from tf_genbounds.checks import check_factor
-from tf_genbounds.checks import check_num_draws
+from tf_genbounds.checks import check_positive
 from tf_genbounds.checks import check_seed
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
 from tf_genbounds.functional.darc import rademacher_signs
 from tf_genbounds.functional.logits import refuse_probable_predictions
+from tf_genbounds.keras_internals import LossFunctionWrapper
+from tf_genbounds.keras_internals import get_keras_mask
 
 __all__ = ["DARC", "DARC1"]
 
@@ -170,7 +170,7 @@ class DARC(_PenalizedLoss):
         super().__init__(
             loss, factor, allow_probabilities=allow_probabilities, name=name
         )
-        self.num_draws = check_num_draws(num_draws)
+        self.num_draws = check_positive("num_draws", num_draws)
         self.seed = check_seed(seed)
 
     def _penalty(self, logits, mask):

@@ -349,7 +349,7 @@ def test_grows_with_what_costs_and_shrinks_with_the_sample(form):
             "together be below 1",
         ),
         (lambda **k: gibbs_bound(nan, num_draws=9), "Received: empirical=nan"),
-        (lambda **k: gibbs_bound(0.1, num_draws=0), "Received: num_samples=0"),
+        (lambda **k: gibbs_bound(0.1, num_draws=0), "Received: num_draws=0"),
         (
             lambda **k: disintegrated_bound(0.1, log_ratio=nan, num_samples=9),
             "log_ratio=nan",

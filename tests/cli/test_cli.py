@@ -121,7 +121,7 @@ def test_experiment_writes_numbers_and_plot(name, saved, tmp_path, capfd):
     "arguments, message",
     [
         (["--quantities", "layer_cusion"], "Did you mean 'layer_cushion'"),
-        (["--num-samples", "0"], "`num_samples` must be positive"),
+        (["--num-samples", "0"], "`num_samples` must be a positive"),
     ],
 )
 def test_measure_refuses_in_one_line(arguments, message, saved, capfd):

@@ -151,6 +151,6 @@ def test_two_phases_and_what_is_proved(result):
     # The compressed model, by its code.
     model = result.compressed.model
     error = np.mean(model.predict(test[0], verbose=0).argmax(axis=1) != test[1])
-    assert of_code == result.compressed.certificate.bound()
+    assert of_code == result.compressed.certificate.bound
     assert result.report.compression.validation_error[1] == pytest.approx(error)
     assert "the compressed model: Certificate of the compressed model" in text

@@ -348,7 +348,7 @@ def test_the_report_takes_the_certificate(small):
     model, sample = small
     found = compress(model, sample, num_levels=5)
     made = gb.report(
-        model, sample, bounds={"compressed": found.certificate.bound()},
+        model, sample, bounds={"compressed": found.certificate.bound},
         interlayer_samples=0, verbose=0,
     )  # fmt: skip
     assert "Certificate of the compressed model" in made.to_markdown()

@@ -114,7 +114,7 @@ def test_plot():
     [
         ({"relative_norm": 0}, "`relative_norm` must be positive"),
         ({"at": "output"}, "`at` must be one of"),
-        ({"num_draws": 0}, "`num_draws` must be positive"),
+        ({"num_draws": 0}, "`num_draws` must be a positive"),
     ],
 )
 def test_refuses_bad_arguments(options, message):

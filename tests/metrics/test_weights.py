@@ -179,7 +179,7 @@ def test_jax_refuses_it_in_compile_and_says_what_to_do():
     "options, message",
     [
         ({"matrix": "kernels"}, '`matrix` must be "kernel" or "operator"'),
-        ({"every": 0}, "`every` must be positive. Received: every=0"),
+        ({"every": 0}, "`every` must be a positive integer. Received: every=0"),
     ],
 )
 def test_refuses_bad_values(options, message):

@@ -30,7 +30,7 @@ def test_before_and_after(case, tmp_path):
     assert found.bits == (192, compressed.certificate.bits)
     assert found.train_error == (0.0, compressed.certificate.train_error)
     assert found.validation_error == (1.0, 1.0)
-    assert made.bounds == {"the compressed model": compressed.certificate.bound()}
+    assert made.bounds == {"the compressed model": compressed.certificate.bound}
     rows = {row[0]: row[1:] for row in compression_table(made).rows}
     assert rows["Bits"] == ("192", str(compressed.certificate.bits))
     assert rows["Validation error"] == ("100.00 %", "100.00 %")

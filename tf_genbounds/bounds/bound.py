@@ -7,7 +7,7 @@ from tf_genbounds.bounds.result import Result
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.checks import check_delta
-from tf_genbounds.checks import check_num_samples
+from tf_genbounds.checks import check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Bound(Result):
 
     def __post_init__(self):
         check_delta(self.delta)
-        check_num_samples(self.num_samples)
+        check_positive("num_samples", self.num_samples)
 
     @property
     def vacuous(self):

@@ -9,7 +9,7 @@ from tf_genbounds.bounds.tails import binomial_tail_inverse
 from tf_genbounds.bounds.tails import count_of
 from tf_genbounds.checks import check_choice
 from tf_genbounds.checks import check_delta
-from tf_genbounds.checks import check_num_samples
+from tf_genbounds.checks import check_positive
 
 IID = Assumption("the samples are independent draws of the distribution")
 
@@ -326,7 +326,7 @@ def _class_bound(name, error, nats, num_samples, delta, form, fixed):
 
 
 def _nats(num_samples, delta, log_count):
-    check_num_samples(num_samples)
+    check_positive("num_samples", num_samples)
     check_delta(delta)
     if not log_count >= 0:
         raise ValueError(

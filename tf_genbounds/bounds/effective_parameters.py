@@ -8,6 +8,7 @@ from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.complexity import LayerComplexity
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_delta
 
 # Of lemma 3, with as many random matrices as algorithm 1 takes, and with as
 # many as its guarantee needs.
@@ -216,5 +217,4 @@ def _check_explicit(relative_error, num_samples, width, delta):
             "Explicit constants need `relative_error` in (0, 1]. "
             f"Received: relative_error={relative_error}"
         )
-    if not 0 < delta < 1:
-        raise ValueError(f"`delta` must lie in (0, 1). Received: delta={delta}")
+    check_delta(delta)

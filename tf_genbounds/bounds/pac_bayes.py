@@ -12,7 +12,7 @@ from tf_genbounds.bounds.concentration import log_count
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_choice
 from tf_genbounds.checks import check_delta
-from tf_genbounds.checks import check_num_samples
+from tf_genbounds.checks import check_positive
 
 FORMS = (
     "maurer",
@@ -78,7 +78,7 @@ def pac_bayes_bound(
         - [Dziugaite and Roy, 2017](https://arxiv.org/abs/1703.11008), section 3.
     """
     check_choice("form", form, FORMS)
-    check_num_samples(num_samples)
+    check_positive("num_samples", num_samples)
     check_delta(delta)
     if not kl >= 0:
         raise ValueError(f"`kl` must not be negative. Received: kl={kl}")
@@ -159,7 +159,7 @@ def gibbs_bound(empirical, *, num_draws, delta=0.01, form="one_sided"):
     """
     check_choice("form", form, ("one_sided", "two_sided"))
     check_loss("empirical", empirical)
-    check_num_samples(num_draws)
+    check_positive("num_draws", num_draws)
     check_delta(delta)
     nats = math.log((1 if form == "one_sided" else 2) / delta)
     value = klinv(empirical, nats * _ROUNDING / num_draws)
@@ -217,7 +217,7 @@ def disintegrated_bound(empirical, *, log_ratio, num_samples, delta=0.05, num_pr
         - [Viallard et al., 2024](https://arxiv.org/abs/2102.08649)
     """
     check_loss("empirical", empirical)
-    check_num_samples(num_samples)
+    check_positive("num_samples", num_samples)
     check_delta(delta)
     if math.isnan(log_ratio):
         raise ValueError(f"`log_ratio` must be a number. Received: {log_ratio=}")

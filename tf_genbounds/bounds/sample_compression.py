@@ -11,7 +11,7 @@ from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import log_count
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.checks import check_delta
-from tf_genbounds.checks import check_num_samples
+from tf_genbounds.checks import check_positive
 
 _ROUNDING = 16 * sys.float_info.epsilon
 # More than the relative error of `scipy.special.betainc`.
@@ -57,7 +57,7 @@ def sample_compression_bound(num_compressed, *, num_samples, delta=0.05, num_cho
           theorem 4.
         - [Paccagnan et al., 2023](https://arxiv.org/abs/2305.16149)
     """
-    check_num_samples(num_samples)
+    check_positive("num_samples", num_samples)
     check_delta(delta)
     if (
         not isinstance(num_compressed, numbers.Integral)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tf_genbounds._version import __version__
+from tf_genbounds.data.batches import batches
 from tf_genbounds.data.repeats import row_digests
 
 _MODULUS = 1 << 256
@@ -64,4 +65,16 @@ def versions():
         "backend": keras.backend.backend(),
         "numpy": np.__version__,
         "python": platform.python_version(),
+    }
+
+
+def of(model, data, batch_size):
+    """Returns what a certificate of a model and its sample is of, as a dict."""
+    rows = RowDigests()
+    for batch in batches(data, batch_size=batch_size):
+        rows.add(batch)
+    return {
+        "weights": of_weights(model),
+        "data": rows.hexdigest(),
+        "versions": versions(),
     }

@@ -211,7 +211,7 @@ def compress(arguments):
     )
     with _writing(arguments.out):
         found.save(arguments.out)
-    bound = found.certificate.bound()
+    bound = found.certificate.bound
     if arguments.json:
         print(
             json.dumps(

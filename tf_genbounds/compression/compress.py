@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_delta
 from tf_genbounds.checks import check_num_levels
 from tf_genbounds.compression.certificate.certify import certify
 from tf_genbounds.compression.certificate.certify import check_choice_of_architecture
@@ -271,11 +272,9 @@ def _initial(model, weights):
 
 
 def _check(delta, keep, num_levels, budget, tolerance):
-    if not 0 < delta < 1 or not 0 < keep <= 1:
-        raise ValueError(
-            "`delta` must lie in (0, 1), and `keep` in (0, 1]. "
-            f"Received: delta={delta}, keep={keep}"
-        )
+    check_delta(delta)
+    if not 0 < keep <= 1:
+        raise ValueError(f"`keep` must lie in (0, 1]. Received: keep={keep}")
     if num_levels not in (None, "float16"):
         check_num_levels("num_levels", num_levels)
     if sum(option is not None for option in (num_levels, budget, tolerance)) > 1:

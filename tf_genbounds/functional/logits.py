@@ -3,10 +3,9 @@
 import functools
 import warnings
 
-from keras.src.utils.jax_utils import is_in_jax_tracing_scope
-
 from tf_genbounds.functional.calling_model import calling_model
 from tf_genbounds.functional.probabilities import probabilities_behind
+from tf_genbounds.keras_internals import is_in_jax_tracing_scope
 
 
 def refuse_probabilities(x, owner, verb="penalizes"):

@@ -9,6 +9,7 @@ import keras
 
 from tf_genbounds.functional.activations import PROBABILITIES
 from tf_genbounds.functional.activations import activation_name
+from tf_genbounds.keras_internals import makers_inputs
 
 # Classes of Keras' layers and of the nodes of `keras.ops`, and types of TensorFlow's
 # operations, which make probabilities of probabilities (or logarithms of them).
@@ -99,10 +100,11 @@ def _maker(x, outer):
 
 
 def _maker_of_symbolic(x, outer):
-    if not hasattr(x, "_keras_history"):
+    maker = makers_inputs(x)
+    if maker is None:
         return "", None, []
-    operation, node, index = x._keras_history
-    inputs = [(t, outer) for t in operation._inbound_nodes[node].input_tensors]
+    operation, _, index, inputs = maker
+    inputs = [(t, outer) for t in inputs]
     while isinstance(operation, keras.layers.Wrapper):
         operation = operation.layer
     if getattr(operation, "outputs", None):  # A Functional or Sequential model.

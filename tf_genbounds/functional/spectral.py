@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.checks import check_positive
 from tf_genbounds.functional import long_products
 from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.operators import as_matrices
@@ -117,7 +118,7 @@ def spectral_norm(
           subspace iteration filtered by Chebyshev polynomials.
     """
     kind = check_matrix(target, matrix)
-    _check_positive("max_iterations", max_iterations)
+    check_positive("max_iterations", max_iterations)
     if kind == "array":
         target = as_matrices(target)
     if start is None:
@@ -168,7 +169,7 @@ def start_vectors(target, matrix="operator", *, num_vectors=4, seed=0):
     (4, 50)
     """
     kind = check_matrix(target, matrix)
-    _check_positive("num_vectors", num_vectors)
+    check_positive("num_vectors", num_vectors)
     leading, vector_shape = _block_shape(target, kind)
     size = math.prod(vector_shape)
     if size <= max(num_vectors, _EXACT_SIDE):
@@ -226,13 +227,6 @@ def _block_shape(target, kind):
         symbol = keras.KerasTensor(target.kernel.shape)
         shape = dataclasses.replace(target, kernel=symbol).kernel_matrix().shape
     return tuple(shape[:-2]), (min(shape[-2:]),)
-
-
-def _check_positive(name, value):
-    if value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value}"
-        )
 
 
 @functools.lru_cache(maxsize=512)

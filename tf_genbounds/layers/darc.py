@@ -3,7 +3,7 @@
 import keras
 
 from tf_genbounds.checks import check_factor
-from tf_genbounds.checks import check_num_draws
+from tf_genbounds.checks import check_positive
 from tf_genbounds.checks import check_seed
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.darc import darc_penalty
@@ -111,7 +111,7 @@ class DARCRegularization(DARC1Regularization):
 
     def __init__(self, factor=0.064, num_draws=8, seed=None, **kwargs):
         super().__init__(factor, **kwargs)
-        self.num_draws = check_num_draws(num_draws)
+        self.num_draws = check_positive("num_draws", num_draws)
         self.seed = check_seed(seed)
 
     def _penalty(self, logits, mask):

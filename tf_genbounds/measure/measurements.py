@@ -8,6 +8,7 @@ import numpy as np
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.bounds.result import to_plain
 from tf_genbounds.checks import check_choice
+from tf_genbounds.checks import check_delta
 from tf_genbounds.checks import check_percentile
 from tf_genbounds.measure.complexities import complexities
 from tf_genbounds.measure.complexities import effective_parameters
@@ -132,8 +133,7 @@ class Measurements:
             Float, or `None` if the smoothness was not measured. NaN counts as
             the lowest.
         """
-        if not 0 < delta < 1:
-            raise ValueError(f"`delta` must lie in (0, 1). Received: delta={delta}")
+        check_delta(delta)
         draws = [
             values.min(axis=0)
             for (quantity, _), values in self.distributions.items()

@@ -2,11 +2,11 @@
 
 import keras
 from keras import ops
-from keras.src.backend import get_keras_mask  # Not exported by Keras.
 
 from tf_genbounds.checks import check_factor
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.functional.logits import refuse_probable_predictions
+from tf_genbounds.keras_internals import get_keras_mask
 
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")

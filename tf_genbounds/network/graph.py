@@ -14,6 +14,7 @@ from tf_genbounds.functional.activations import activation_name
 from tf_genbounds.functional.operators import LINEAR_LAYERS
 from tf_genbounds.functional.operators import linear_operator
 from tf_genbounds.functional.operators import unsupported_reason
+from tf_genbounds.keras_internals import sublayers
 from tf_genbounds.layers import gates
 from tf_genbounds.layers.darc import DARC1Regularization
 from tf_genbounds.layers.darc import DARCRegularization
@@ -369,7 +370,7 @@ def _has_own_weights(operation):
         return bool(operation.weights)
     if isinstance(operation, keras.layers.SpectralNormalization):
         return False  # It writes into the kernel of its layer, while it trains.
-    inner = {id(w) for layer in operation._layers for w in layer.weights}
+    inner = {id(w) for layer in sublayers(operation) for w in layer.weights}
     return any(id(w) not in inner for w in operation.weights)
 
 

@@ -4,6 +4,9 @@ import keras
 
 from tf_genbounds.checks import check_keras_model
 from tf_genbounds.data.forms import are_strings
+from tf_genbounds.keras_internals import inputs_of
+from tf_genbounds.keras_internals import runs_through_graph
+from tf_genbounds.keras_internals import to_functional
 
 
 def has_open_size(model):
@@ -28,13 +31,9 @@ def built_inputs(model):
         # A model with a state has a fixed batch size.
         return keras.KerasTensor((shape[0] or 1, *shape[1:]), dtype)
 
-    if getattr(model, "inputs", None):
-        return keras.tree.map_structure(
-            lambda t: one(t.shape, t.dtype),
-            model._inputs_struct
-            if hasattr(model, "_inputs_struct")
-            else model.inputs[0],
-        )
+    inputs = inputs_of(model)
+    if inputs is not None:
+        return keras.tree.map_structure(lambda t: one(t.shape, t.dtype), inputs)
     shape = (model.get_build_config() or {}).get("input_shape")
     if shape is None:
         raise ValueError(
@@ -83,9 +82,7 @@ def check_shapes(model, x):
 
 def _in_order(model, x):
     """Returns the parts of a nest of inputs as a Functional model orders them."""
-    if isinstance(x, dict) and not isinstance(
-        getattr(model, "_inputs_struct", None), dict
-    ):
+    if isinstance(x, dict) and not isinstance(inputs_of(model), dict):
         # Keras finds them by name, and leaves out what has none.
         names = [t.name for t in getattr(model, "inputs", None) or ()]
         if names and set(names) <= set(x):
@@ -120,18 +117,18 @@ def _fits(shape, expected):
 
 def functional_graph(model):
     """Returns the graph of a model, or says that it has none."""
-    found = model._functional if isinstance(model, keras.Sequential) else model
-    if found is None:
+    functional = to_functional(model)
+    if functional is None:
         raise ValueError(
             "The model must be built, for instance by starting it with "
             f"`keras.Input(shape)`. Received: model={model.name!r}"
         )
-    if not hasattr(found, "_run_through_graph"):
+    if not runs_through_graph(functional):
         raise TypeError(
             "Only Functional and Sequential models show their graph. Received: a "
             f"subclassed model, {type(model).__name__} {model.name!r}"
         )
-    return found
+    return functional
 
 
 def check_built(model):

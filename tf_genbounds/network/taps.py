@@ -20,6 +20,7 @@ import keras
 from tf_genbounds import backend
 from tf_genbounds.functional.pooling import is_max_pooling
 from tf_genbounds.functional.pooling import max_pool
+from tf_genbounds.keras_internals import sublayers
 
 # These run their inner layer inside a loop, whose tensors cannot leave it.
 LOOPS = (
@@ -73,9 +74,9 @@ def operations(model):
     found = {}
 
     def visit(parent, path):
-        # `_layers` also holds what a subclassed model keeps in attributes;
+        # `sublayers` also holds what a subclassed model keeps in attributes;
         # `operations` also holds the `keras.ops` nodes of a Functional model.
-        children = [*getattr(parent, "operations", ()), *parent._layers]
+        children = [*getattr(parent, "operations", ()), *sublayers(parent)]
         for child in children:
             if child in found:
                 continue

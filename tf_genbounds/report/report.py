@@ -266,7 +266,7 @@ def report(
         compression = Compression.of(
             compressed, model, train, validation, other, limits
         )
-        bounds["the compressed model"] = compressed.certificate.bound()
+        bounds["the compressed model"] = compressed.certificate.bound
     return Report(
         title=model.name if title is None else title,
         model={

@@ -10,6 +10,8 @@ from tf_genbounds import backend
 from tf_genbounds.functional import pooling
 from tf_genbounds.functional.activations import activation_name
 from tf_genbounds.functional.activations import leaky_slope
+from tf_genbounds.keras_internals import inputs_of
+from tf_genbounds.keras_internals import run_through_graph
 from tf_genbounds.layers import gates
 from tf_genbounds.network.model import functional_graph
 from tf_genbounds.two_phase.piecewise_linear import SUPPORTED
@@ -76,7 +78,7 @@ def freeze_activation_pattern(model):
     refuse_others(model)
     with backend.scope(model):
         freezer = _Freezer()
-        inputs = keras.tree.map_structure(_input, functional._inputs_struct)
+        inputs = keras.tree.map_structure(_input, inputs_of(functional))
         flat = [_Pair(t, t) for t in keras.tree.flatten(inputs)]
         for tensor in keras.tree.flatten(inputs):
             freezer.unique(tensor.name)
@@ -136,8 +138,8 @@ class _Freezer:
 
     def run(self, functional, pairs):
         """Runs a graph whose tensors are pairs."""
-        return functional._run_through_graph(
-            pairs, operation_fn=lambda op: functools.partial(self._apply, op)
+        return run_through_graph(
+            functional, pairs, lambda op: functools.partial(self._apply, op)
         )
 
     def _apply(self, operation, *args, **kwargs):

@@ -8,6 +8,7 @@ import numpy as np
 
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.data.reading import read
+from tf_genbounds.keras_internals import layers_in
 
 _OTHERS = "the samples of the freeze phase"
 _CONSTANT = (
@@ -126,7 +127,7 @@ def signs_of_training(model):
     steps = 0 if optimizer is None else int(_array(optimizer.iterations))
     if steps:
         found.append(f"its optimizer has made {steps:,} steps")
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         changed = [name for name in _constants(layer) if _has_changed(layer, name)]
         if changed:
             found.append(f"the {changed[0]} of {layer.name!r} is not as initialized")

@@ -6,6 +6,7 @@ from keras import ops
 
 from tf_genbounds import backend
 from tf_genbounds.data.batches import batches
+from tf_genbounds.keras_internals import run_through_graph
 from tf_genbounds.network.model import functional_graph
 from tf_genbounds.two_phase.path_pass import path_operations
 from tf_genbounds.two_phase.piecewise_linear import kind
@@ -49,7 +50,7 @@ def logits_of(model, x, *, output, batch_size):
                     keras.tree.flatten(x), functional.inputs, strict=True
                 )
             ]
-            found = functional._run_through_graph(inputs, operation_fn)
+            found = run_through_graph(functional, inputs, operation_fn)
         return keras.tree.flatten(found)[output]
 
     compiled, values = backend.jit(run), backend.values(model.variables)

@@ -23,6 +23,8 @@ from keras import ops
 from tf_genbounds import backend
 from tf_genbounds.functional import long_products
 from tf_genbounds.functional import pooling
+from tf_genbounds.keras_internals import makers_inputs
+from tf_genbounds.keras_internals import run_through_graph
 from tf_genbounds.layers import gates
 from tf_genbounds.network import taps
 from tf_genbounds.network.model import functional_graph
@@ -86,7 +88,7 @@ def path_pass(model, mode, output):
     def run(values, x):
         with backend.stateless(model.variables, values), taps.in_float32(functional):
             inputs = recursion.inputs(functional, x)
-            found = functional._run_through_graph(inputs, operation_fn)
+            found = run_through_graph(functional, inputs, operation_fn)
             total = recursion.commit(keras.tree.flatten(found)[output])
         shape = ops.shape(total.exponent)[0], -1
         return ops.reshape(total.value, shape), total.exponent
@@ -98,13 +100,10 @@ def path_operations(outputs):
     """Returns the operations behind `outputs`, gate branch left out."""
     found, queue = {}, list(outputs)
     while queue:
-        history = queue.pop()._keras_history
-        operation = history.operation
-        node = operation._inbound_nodes[history.node_index]
-        if (operation, history.node_index) in found or node.is_input:
+        operation, node, _, inputs = makers_inputs(queue.pop())
+        if (operation, node) in found or not inputs:
             continue
-        found[operation, history.node_index] = None
-        inputs = node.input_tensors
+        found[operation, node] = None
         queue.extend(inputs[:1] if isinstance(operation, gates.GATES) else inputs)
     operations = {operation for operation, _ in found}
     for operation in operations:

@@ -98,7 +98,7 @@ def test_delta_is_the_users(way, tmp_path):
     for each in (found, Compressed.load(tmp_path / "model.code")):
         certificate = each.certificate
         nats = len(each.code) * math.log(2) + math.log(1000)
-        assert certificate.hoeffding == pytest.approx(
+        assert certificate.in_form("hoeffding").value == pytest.approx(
             certificate.train_error + math.sqrt(nats / 120)
         )
         assert "with probability at least 1 - 0.001 over" in str(certificate)

@@ -2,22 +2,31 @@
 
 import dataclasses
 
+from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.concentration import IID
 from tf_genbounds.bounds.concentration import occam_bound
 from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.bounds.result import from_plain
+from tf_genbounds.certificates import certificate
+from tf_genbounds.certificates import fingerprints
+from tf_genbounds.checks import check_delta
 from tf_genbounds.measure.decision import Decision
+from tf_genbounds.measure.decision import count_errors
 
 
 @dataclasses.dataclass(frozen=True)
-class Certificate:
+class Certificate(certificate.Certificate, kind="code"):
     """A guarantee for a model that was decoded from a code word.
 
     With probability at least `1 - delta` over the draw of `m` samples, for all
     code words at once, the 0-1 risk of the model of a code word of `B` bits is
     at most
 
-    - `value`: `klinv(train_error, (B ln 2 + ln(1 / delta)) / m)`
-    - `hoeffding`: `train_error + sqrt((B ln 2 + ln(1 / delta)) / (2 m))`
+    - `value`: the root in `R` of `P[Bin(m, R) <= errors] = delta 2**-B`
+    - `in_form("kl")`: `klinv(train_error, (B ln 2 + ln(1 / delta)) / m)`
+    - `in_form("hoeffding")`: `train_error + sqrt((B ln 2 + ln(1 / delta)) / (2 m))`
+
+    The first is the smallest, and never above the others.
 
     It speaks of what `predict` of the decoded model says in float32, which the train
     error is of, and not of the model that was compressed.
@@ -35,6 +44,9 @@ class Certificate:
         num_compared: Integer, for how many samples it was seen that the output does
             not depend on the rest of the batch.
         declared: Tuple of further `bounds.Assumption`s; see `declaring`.
+        threshold: What `compress` was given.
+        fingerprints: Dict: sha256 of the decoded weights and, in any order, of the
+            sample, and the versions.
 
     Example:
 
@@ -42,8 +54,10 @@ class Certificate:
     ...     train_error=0.02, bits=4000, num_samples=60000, delta=0.05,
     ...     items={"kernels": 3998.5}, fixed=("the architecture",),
     ... )
-    >>> round(certificate.value, 8), round(certificate.hoeffding, 8)
-    (0.09430823, 0.17208508)
+    >>> [round(certificate.in_form(f).value, 8) for f in ("kl", "hoeffding")]
+    [0.09430823, 0.17208508]
+    >>> certificate.value < 0.0943
+    True
 
     References:
         - [Langford, 2005](https://jmlr.org/papers/v6/langford05a.html), section 4.
@@ -59,12 +73,15 @@ class Certificate:
     decision: str = str(Decision())
     num_compared: int = 0
     declared: tuple = ()
+    threshold: float | None = None
+    fingerprints: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        if not 0 <= self.train_error <= 1 or not 0 < self.delta < 1:
+        check_delta(self.delta)
+        if not 0 <= self.train_error <= 1:
             raise ValueError(
-                "`train_error` must lie in [0, 1], and `delta` in (0, 1). Received: "
-                f"train_error={self.train_error}, delta={self.delta}"
+                "`train_error` must lie in [0, 1]. "
+                f"Received: train_error={self.train_error}"
             )
         if not self.bits >= 0 or not self.num_samples >= 1:
             raise ValueError(
@@ -73,19 +90,13 @@ class Certificate:
             )
 
     @property
-    def value(self):
-        """The bound by the inverse of the binary divergence; the tighter one."""
-        return self.bound("kl").value
+    def bound(self) -> Bound:
+        """The certificate as a `bounds.Bound`, by the exact tail."""
+        return self.in_form("binomial")
 
     @property
-    def hoeffding(self):
-        """The bound by Hoeffding's inequality."""
-        return self.bound("hoeffding").value
-
-    @property
-    def vacuous(self):
-        """Whether it says no more than that the risk is at most 1."""
-        return self.bound().vacuous
+    def empirical(self):
+        return self.train_error
 
     @property
     def assumptions(self):
@@ -134,8 +145,8 @@ class Certificate:
         declared = (*self.declared, Assumption(text, status))
         return dataclasses.replace(self, declared=declared)
 
-    def bound(self, form="kl"):
-        """Returns the certificate as a `bounds.Bound`."""
+    def in_form(self, form) -> Bound:
+        """Returns the certificate by another form of `bounds.occam_bound`."""
         found = occam_bound(
             self.train_error,
             num_bits=self.bits,
@@ -150,9 +161,54 @@ class Certificate:
             assumptions=self.assumptions,
         )
 
-    def statement(self):
-        """Returns the certificate as one plain sentence."""
-        return self.bound().statement()
+    def verify(self, model, data, *, batch_size=128):
+        """Recomputes what can be from the decoded model and the sample.
 
-    def __str__(self):
-        return self.statement()
+        The bits are those of the code, which `Compressed.load` checks.
+
+        Args:
+            model: `Compressed.model`, or a copy of it.
+            data: The sample, in any order.
+            batch_size: Integer, for arrays.
+
+        Returns:
+            The certificate.
+
+        Raises:
+            ValueError: If the weights, the sample or a number differ: with all that do.
+        """
+        count = count_errors(
+            model, data, threshold=self.threshold, batch_size=batch_size
+        )
+        found = {
+            "the train error": (count.errors / count.num_samples, self.train_error),
+            "the number of samples": (count.num_samples, self.num_samples),
+            "the rule": (str(count.decision), self.decision),
+        }
+        if self.fingerprints:
+            own = fingerprints.of(model, data, batch_size)
+            for name in ("weights", "data"):
+                found[f"sha256 of the {name}"] = own[name], self.fingerprints[name]
+        differences = [
+            f"{name} is {now}, not {then}"
+            for name, (now, then) in found.items()
+            if now != then
+        ]
+        if differences:
+            raise ValueError(
+                "The certificate is not one of this model and this sample. Received: "
+                + "; ".join(differences)
+            )
+        return self
+
+    def _fields(self):
+        return {**dataclasses.asdict(self), "statement": self.statement()}
+
+    @classmethod
+    def _of(cls, fields):
+        fields = {k: v for k, v in fields.items() if k != "statement"}
+        fields["fixed"] = tuple(fields["fixed"])
+        fields["declared"] = tuple(Assumption(**a) for a in fields["declared"])
+        for key in ("train_error", "delta"):
+            fields[key] = from_plain(fields[key])
+        return cls(**fields)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tf_genbounds.certificates import fingerprints
 from tf_genbounds.compression.certificate.certificate import Certificate
 from tf_genbounds.compression.certificate.compressed import CodedArray
 from tf_genbounds.compression.certificate.compressed import Compressed
@@ -110,6 +111,8 @@ def _certificate(
         fixed=fixed_of(architecture),
         decision=str(count.decision),
         num_compared=count.num_compared,
+        threshold=threshold,
+        fingerprints=fingerprints.of(decoded, data, batch_size),
     )
 
 

@@ -7,8 +7,6 @@ import pathlib
 
 import keras
 
-from tf_genbounds.bounds.result import Assumption
-from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.bounds.result import to_plain
 from tf_genbounds.compression.certificate import code_file
 from tf_genbounds.compression.certificate.certificate import Certificate
@@ -89,14 +87,7 @@ class Compressed:
             facts = json.loads(facts)
             architecture = facts["architecture"]
             arrays = tuple(CodedArray(**row) for row in facts["layers"])
-            certificate = facts["certificate"]
-            certificate["fixed"] = tuple(certificate["fixed"])
-            certificate["declared"] = tuple(
-                Assumption(**each) for each in certificate["declared"]
-            )
-            for key in ("train_error", "delta"):
-                certificate[key] = from_plain(certificate[key])
-            certificate = Certificate(**certificate)
+            certificate = Certificate._of(facts["certificate"])
         except (KeyError, TypeError) as error:
             raise ValueError(
                 "The file does not say what a compressed model is made of. "

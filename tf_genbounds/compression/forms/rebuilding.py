@@ -8,6 +8,7 @@ import keras
 
 from tf_genbounds import backend
 from tf_genbounds.checks import check_keras_model
+from tf_genbounds.keras_internals import layers_in
 from tf_genbounds.network.model import functional_graph
 
 _LOOKUPS = (
@@ -27,7 +28,7 @@ def check_can_be_rebuilt(model):
     """
     check_keras_model(model)
     functional_graph(model)
-    for layer in model._flatten_layers(include_self=False):
+    for layer in layers_in(model, include_self=False):
         reason = _reason(layer)
         if reason is not None:
             raise ValueError(f"Layer {layer.name!r} {reason} Received: layer={layer}")
@@ -61,7 +62,7 @@ def _reason(layer):
 def check_trainable(model):
     """Refuses a model whose trained weights would not be those of its copy."""
     check_can_be_rebuilt(model)
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         if getattr(layer, "lora_enabled", False):
             raise ValueError(
                 f"Layer {layer.name!r} has LoRA weights beside its kernel, and what "
@@ -92,7 +93,7 @@ def float32_copy(model):
 
 
 def _check_float32(model, copy):
-    for layer in copy._flatten_layers(include_self=False):
+    for layer in layers_in(copy, include_self=False):
         if "float" in layer.compute_dtype and layer.compute_dtype != "float32":
             raise ValueError(
                 "A compressed model computes in float32. Received: layer "
@@ -135,7 +136,7 @@ def _float32(dtype):
 def twins(model, copy):
     """Yields each layer with its counterpart in a copy, layers in layers too."""
     for layer, twin in counterparts(model, copy):
-        yield from zip(layer._flatten_layers(), twin._flatten_layers(), strict=True)
+        yield from zip(layers_in(layer), layers_in(twin), strict=True)
 
 
 def counterparts(model, copy):
@@ -159,7 +160,7 @@ def set_weights(model, arrays):
 
 def finalize(model):
     """Has the layers compute anew what they derive from their weights."""
-    for layer in model._flatten_layers(include_self=False):
+    for layer in layers_in(model, include_self=False):
         layer.load_own_variables(_saved(layer))  # Where Keras derives it.
 
 
@@ -174,7 +175,7 @@ def derived_from(model):
     """Returns the ids of the weights that layers derive a state from."""
     return {
         id(weight)
-        for layer in model._flatten_layers(include_self=False)
+        for layer in layers_in(model, include_self=False)
         if hasattr(layer, "finalize_state")
         for weight in layer.weights
     }
