@@ -242,6 +242,9 @@ def test_killed_and_resumed(tmp_path):
     last._first = whole._first
     with pytest.raises(ValueError, match="other data or arguments"):
         last.fit((x, y), rounds=7, backup_dir=where, **SHORT)
+    fresh = training()
+    with pytest.raises(ValueError, match="other first weights"):
+        fresh.fit((x, y), rounds=rounds, augment=noise, backup_dir=where, **SHORT)
     last = training(model)
     last._first = whole._first
     history = last.fit((x, y), rounds=rounds, augment=noise, backup_dir=where, **SHORT)

@@ -12,6 +12,7 @@ from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import sample_compression_bound
 from tf_genbounds.certificates import fingerprints
 from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.data.reading import read
 from tf_genbounds.measure.decision import decision_of
 from tf_genbounds.measure.decision import predictions
 from tf_genbounds.pick_to_learn.picking import Sample
@@ -104,7 +105,7 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
 
         Args:
             model: The model that was certified, or a copy of it.
-            data: A tuple `(x, y)` of the data, in any order.
+            data: The data, in any order and form that `fit` takes.
             training: A `PickToLearn`, compiled in the same way, that begins with the
                 same weights. It trains again on the compression set alone; its model
                 is another one than `model`, or comes out with the weights it had.
@@ -118,7 +119,7 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
             ValueError: If the weights, the data, a number or the result of training
                 again differ: with all that do.
         """
-        sample = Sample.of(data)
+        sample = _sample(data)
         own = [bytes.fromhex(text) for text in self.picked]
         differences = []
 
@@ -143,7 +144,7 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
                 Settings(**settings),
                 self.settings["round"],
                 augment=augment,
-                initial=None if initial_data is None else Sample.of(initial_data),
+                initial=None if initial_data is None else _sample(initial_data),
             )
             compare("sha256 of the weights, trained again,", repeated, weights)
             compare("the round, trained again,", again.number, self.settings["round"])
@@ -263,6 +264,11 @@ def certificate_of(
             "rule": str(decision),
         },
     )
+
+
+def _sample(data):
+    data, _ = read(data)
+    return Sample.of(data[:2])
 
 
 def _digest(sample):

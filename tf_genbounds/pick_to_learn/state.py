@@ -1,5 +1,6 @@
 """All that a training run has in its variables, and the file of a run that stopped."""
 
+import hashlib
 import json
 import os
 
@@ -38,6 +39,16 @@ def assign(variables, arrays):
         )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
+
+
+def digest(model, arrays):
+    """Returns a digest of what the variables of a model that are weights would be."""
+    weights = {id(v) for v in model.weights}
+    found = hashlib.sha256()
+    for variable, array in zip(model.variables, arrays, strict=True):
+        if id(variable) in weights:  # Random states are seeded by each run.
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def seed_layers(model, seed):

@@ -96,7 +96,8 @@ class PickToLearn:
         self._initial = None
         self._augment = None
         self._run = None
-        self._runs = set()
+        self._runs = []
+        self._compiled = 0
         self._verified = False
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **options):
@@ -115,6 +116,7 @@ class PickToLearn:
             self.model.compile(optimizer, loss, metrics=metrics, **options)
             self.model.optimizer.build(self.model.trainable_variables)
         self._optimizer = state.values(self.model.optimizer.variables)
+        self._compiled += 1
 
     def fit(
         self,
@@ -200,18 +202,26 @@ class PickToLearn:
         self._sample, self._initial = sample, initial
         self._settings, self._augment, self._run = settings, augment, None
         self._verified = False
-        key = {"data": sample.key(), "settings": repr(settings)}
-        self._runs.add(tuple(key.values()))
+        key = {
+            "data": sample.key(),
+            "initial data": initial and initial.key(),
+            "settings": repr(settings),
+            "first weights": state.digest(self.model, self._first),
+        }
+        choice = key, self._compiled, augment
+        if choice not in self._runs:
+            self._runs.append(choice)
 
         run = self._new_run(sample, settings, augment, initial)
         history = keras.callbacks.History()
         saved = None if backup_dir is None else state.load(backup_dir)
         watching = [*(callbacks or ()), history]
         if saved is not None:
-            if saved[0]["key"] != key:
+            others = [name for name in key if saved[0]["key"].get(name) != key[name]]
+            if others:
                 raise ValueError(
                     f"The backup in {backup_dir!r} is of a run with other data or "
-                    f"arguments. Received: {key}, and in the backup {saved[0]['key']}"
+                    f"arguments. Received: other {', '.join(others)}"
                 )
             history.history = saved[0]["history"]
         if backup_dir is not None:
@@ -295,7 +305,8 @@ class PickToLearn:
         Args:
             delta: Float in (0, 1), the failure probability. Defaults to `0.05`.
             num_models: Number of the runs (settings, seeds) of which this one was or
-                could have been chosen. Those of this object are counted.
+                could have been chosen. It is at least that of the different calls of
+                `fit` of this object.
 
         Returns:
             `PickToLearnCertificate`, a `Certificate`: print it.
