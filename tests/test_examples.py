@@ -20,6 +20,11 @@ OPTIONS = {
         *("--data", "digits", "--epochs", "1", "--samples", "128"),
         *("--measured", "4", "--probes", "2", "--width", "4", "--out", "out"),
     ],
+    "pick_to_learn.py": [
+        *("--samples", "128", "--width", "2", "--rounds", "3", "--every", "2"),
+        *("--steps", "3", "--initial-fraction", "0.2", "--initial-rounds", "1"),
+        *("--verify", "--out", "out.json"),
+    ],
     "random_labels.py": ["--epochs", "2", "--samples", "128"],
     "two_phase.py": [
         *("--data", "digits", "--epochs", "1", "--samples", "128"),
@@ -32,6 +37,7 @@ SAYS = {
     "certify_mnist.py": "then with probability 0.95 the network is wrong on at most",
     "darc1_mnist.py": "of that without DARC1 (paper: 0.89",
     "noise_stability_vgg.py": "the effective parameters are",
+    "pick_to_learn.py": "Training again on these",
     "random_labels.py": "larger with true labels",
     "two_phase.py": "With 10 % of the data for the pattern",
 }
@@ -48,6 +54,7 @@ def test_every_example_is_run():
         pytest.param("noise_stability_vgg.py", marks=pytest.mark.slow),
         "certify_mnist.py",
         "darc1_mnist.py",
+        "pick_to_learn.py",
         "random_labels.py",
         "two_phase.py",
     ],

@@ -23,6 +23,7 @@ ORDER = (
     "callbacks",
     "certificates",
     "compression",
+    "pick_to_learn",
     "two_phase",
     "report",
     "experiments",

@@ -2,7 +2,8 @@
 
 `import tf_genbounds as gb`, then `gb.losses`, `gb.regularizers` and
 `gb.layers` train, `gb.measure`, `gb.metrics` and `gb.callbacks` measure,
-`gb.certify`, `gb.compress` and `gb.two_phase` prove, and `gb.report` reports.
+`gb.certify`, `gb.pick_to_learn`, `gb.compress` and `gb.two_phase` prove, and
+`gb.report` reports.
 """
 
 import pathlib
@@ -37,6 +38,7 @@ if not _is_console_script():
     from tf_genbounds import layers
     from tf_genbounds import losses
     from tf_genbounds import metrics
+    from tf_genbounds import pick_to_learn
     from tf_genbounds import regularizers
     from tf_genbounds import two_phase
     from tf_genbounds.certificates import Certificate
@@ -67,6 +69,7 @@ if not _is_console_script():
         "losses",
         "measure",
         "metrics",
+        "pick_to_learn",
         "regularizers",
         "report",
         "two_phase",

@@ -31,6 +31,7 @@ from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.bounds.rounding import confidence
+from tf_genbounds.bounds.sample_compression import sample_compression_bound
 from tf_genbounds.bounds.tails import betting_inverse
 from tf_genbounds.bounds.tails import binomial_tail_inverse
 from tf_genbounds.bounds.tails import empirical_bernstein_slack
@@ -72,6 +73,7 @@ __all__ = [
     "pac_bayes_bound",
     "plug_in_constants",
     "probabilistic_constants",
+    "sample_compression_bound",
     "truncation_parameters",
     "validation_bound",
 ]

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.data.reading import read
 from tf_genbounds.keras_internals import layers_in
-from tf_genbounds.two_phase.split import read
 
 _OTHERS = "the samples of the freeze phase"
 _CONSTANT = (

@@ -7,6 +7,8 @@ import numpy as np
 
 from tf_genbounds import backend
 from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.data.reading import read
+from tf_genbounds.data.reading import take
 from tf_genbounds.two_phase import backup
 from tf_genbounds.two_phase.freeze import freeze_activation_pattern
 from tf_genbounds.two_phase.freeze import refuse_others
@@ -16,8 +18,6 @@ from tf_genbounds.two_phase.independence import Origin
 from tf_genbounds.two_phase.independence import count_shared
 from tf_genbounds.two_phase.split import Batches
 from tf_genbounds.two_phase.split import PhaseData
-from tf_genbounds.two_phase.split import read
-from tf_genbounds.two_phase.split import take
 
 
 class TwoPhaseTraining:
