@@ -1,5 +1,15 @@
 """What every test and doctest shares, before TensorFlow starts its devices."""
 
+import os
+
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # Before JAX starts. Nearly all the time goes into compiling small programs: what
+    # is compiled with XLA is the same, but for what LLVM would make of it.
+    flags = (
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    )
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +17,8 @@ import pytest
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
+    if "PYTEST_XDIST_WORKER" in os.environ:  # As many processes as cores.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
