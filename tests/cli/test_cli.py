@@ -11,6 +11,7 @@ import zipfile
 import keras
 import pytest
 
+import tf_genbounds as gb
 from tf_genbounds import __version__
 from tf_genbounds import compression
 from tf_genbounds.cli import main
@@ -79,6 +80,30 @@ def test_certify_says_one_sentence_and_verify_checks_it(saved, tmp_path, capfd):
     assert main(["certify", saved, *data, "--top-k", "2", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["settings"]["k"] == 2 and found["kind"] == "held_out"
+
+
+def test_verify_knows_certificates_of_every_kind(saved, tmp_path, capfd):
+    sample = gb.data.load("digits", "train")
+    made = gb.compress(keras.saving.load_model(saved), sample, num_levels=3)
+    path, model = str(tmp_path / "code.json"), str(tmp_path / "code.keras")
+    made.certificate.to_json(path)
+    made.model.save(model)
+    options = ["--data", "digits", "--split", "train"]
+    assert main(["verify", path, model, *options]) == 0
+    assert "Verified. Certificate of the compressed model" in capfd.readouterr().out
+    assert main(["verify", path, saved, *options]) == 2
+    assert "sha256 of the weights" in capfd.readouterr().err
+    with open(path, "w") as file:
+        json.dump({**json.loads(made.certificate.to_json()), "kind": "other"}, file)
+    assert main(["verify", path, model, *options]) == 2
+    assert "no certificate" in capfd.readouterr().err
+    training = gb.pick_to_learn.PickToLearn(keras.saving.load_model(saved))
+    training.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    x, y = sample
+    training.fit((x[:80], y[:80]), rounds=1, steps_per_round=1, verbose=0)
+    training.certificate().to_json(path)
+    assert main(["verify", path, model, *options]) == 2
+    assert "verified by training again" in capfd.readouterr().err
 
 
 def test_measure_prints_what_measure_returns(saved, tmp_path, capfd):

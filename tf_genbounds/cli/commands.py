@@ -83,6 +83,7 @@ def _print_groups(certificate):
 
 def verify(arguments):
     """Checks a certificate by computing it again."""
+    import tf_genbounds.compression  # noqa: F401  For their kinds of certificates.
     from tf_genbounds.certificates import Certificate
     from tf_genbounds.data.datasets import load
 
@@ -95,6 +96,12 @@ def verify(arguments):
             f"Received: certificate={arguments.certificate!r}"
         ) from None
     certificate = Certificate.from_json(text)
+    if certificate.kind == "pick_to_learn":
+        raise ValueError(
+            "Pick-to-Learn is verified by training again, which takes the training's "
+            "own code: `certificate.verify(model, data, training=...)` in Python. "
+            f"Received: certificate={arguments.certificate!r}"
+        )
     model, data = _load_model(arguments.model), load(arguments.data, arguments.split)
     certificate.verify(model, data)
     print(certificate.to_json() if arguments.json else f"Verified. {certificate}")
