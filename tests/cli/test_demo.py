@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from tf_genbounds.certificates.fingerprints import of_weights
 from tf_genbounds.cli import demo
 from tf_genbounds.cli import main
 from tf_genbounds.data import load
@@ -43,6 +44,7 @@ def test_the_report_is_about_the_returned_models(result):
         "without_darc1.keras",
         "with_darc1.keras",
         "two_phases.keras",
+        "picked.keras",
     ]
     train, test = load("digits", "train"), load("digits", "test")
     with_darc1 = result.models["with_darc1.keras"]
@@ -68,6 +70,7 @@ def test_the_command_writes_and_prints_what_run_returns(result, tmp_path, capfd)
     assert status == 0
     assert sorted(os.listdir(out)) == [
         "compressed.code",
+        "picked.keras",
         "report.html",
         "report.json",
         "report.md",
@@ -140,14 +143,19 @@ def test_two_phases_and_what_is_proved(result):
     assert frozen.get_layer("hidden_gate").trainable is False
     error = np.mean(frozen.predict(test[0], verbose=0).argmax(axis=1) != test[1])
     np.testing.assert_allclose(result.two_phase_error, error)
-    of_test, of_paths, of_code = result.report.bounds.values()
+    of_test, of_picks, of_paths, of_code = result.report.bounds.values()
+    assert of_test == result.certificate.bound and of_picks == result.picked.bound
+    picked = result.models["picked.keras"]
+    assert result.picked.fingerprints["weights"] == of_weights(picked)
+    assert "gave the same weights" in str(result.picked)
     assert of_test.empirical == result.report.validation.train_error
     assert of_test.num_samples == 360 and not of_test.vacuous
     # 30 % of 1437 samples found the pattern.
     assert of_paths.num_samples == 1437 - 431 and of_paths.vacuous
     text = demo.conclusion(result)
     assert f"a test error of {100 * error:.2f} %" in text
-    assert "with DARC1: Validation bound" in text and ": vacuous)" in text
+    assert text.startswith("With probability 0.95 over the draw of the 360 examples")
+    assert str(result.picked) in text and ": vacuous)" in text
     # The compressed model, by its code.
     model = result.compressed.model
     error = np.mean(model.predict(test[0], verbose=0).argmax(axis=1) != test[1])
