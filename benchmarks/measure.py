@@ -12,8 +12,8 @@ import tracemalloc
 import keras
 import numpy as np
 
-from tf_genbounds.measure.measurer import OF_SAMPLES
 from tf_genbounds.measure.measurer import Measurer
+from tf_genbounds.measure.quantities import OF_SAMPLES
 
 
 def mlp():

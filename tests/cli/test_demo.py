@@ -14,8 +14,8 @@ from tf_genbounds.cli import main
 from tf_genbounds.data import load
 from tf_genbounds.functional.darc import darc1_penalty
 from tf_genbounds.measure import measure
-from tf_genbounds.measure.samples import OF_SAMPLES
-from tf_genbounds.measure.weight_norms import QUANTITIES as OF_WEIGHTS
+from tf_genbounds.measure.quantities import OF_SAMPLES
+from tf_genbounds.measure.quantities import OF_WEIGHTS
 from tf_genbounds.report import Report
 
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 from keras import layers
 
 from tf_genbounds import measure
-from tf_genbounds.measure.measurer import OF_SAMPLES
-from tf_genbounds.measure.weight_norms import QUANTITIES as OF_WEIGHTS
+from tf_genbounds.measure.quantities import OF_SAMPLES
+from tf_genbounds.measure.quantities import OF_WEIGHTS
 
 CHEAP = [*OF_WEIGHTS, *OF_SAMPLES]
 

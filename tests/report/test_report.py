@@ -11,8 +11,8 @@ import pytest
 from tf_genbounds.experiments import noise_attenuation
 from tf_genbounds.measure import measure
 from tf_genbounds.measure.measurements import Measurements
-from tf_genbounds.measure.samples import OF_SAMPLES
-from tf_genbounds.measure.weight_norms import QUANTITIES as OF_WEIGHTS
+from tf_genbounds.measure.quantities import OF_SAMPLES
+from tf_genbounds.measure.quantities import OF_WEIGHTS
 from tf_genbounds.report import Report
 from tf_genbounds.report import report
 

@@ -5,16 +5,7 @@ import math
 
 import numpy as np
 
-# How a per-sample quantity becomes the one number of the compression paper,
-# which asks for every sample.
-REDUCTIONS = {
-    "layer_cushion": np.min,
-    "activation_contraction": np.max,
-    "pooled_contraction": np.max,
-    "unclipped_interlayer_cushion": np.min,
-    "jacobian_spread": np.max,
-    "interlayer_smoothness": np.min,
-}
+from tf_genbounds.measure.quantities import REDUCTIONS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,10 @@ from tf_genbounds.checks import check_delta
 from tf_genbounds.checks import check_percentile
 from tf_genbounds.measure.complexities import complexities
 from tf_genbounds.measure.complexities import effective_parameters
-from tf_genbounds.measure.layer_measurements import REDUCTIONS
 from tf_genbounds.measure.layer_measurements import LayerMeasurements
 from tf_genbounds.measure.layer_measurements import PairMeasurements
-
-PER_SAMPLE = (*REDUCTIONS, "interlayer_cushion")
+from tf_genbounds.measure.quantities import PER_SAMPLE
+from tf_genbounds.measure.quantities import REDUCTIONS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

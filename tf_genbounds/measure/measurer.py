@@ -28,7 +28,9 @@ from tf_genbounds.measure.measurements import Measurements
 from tf_genbounds.measure.notes import notes_of_biases
 from tf_genbounds.measure.notes import notes_of_layers
 from tf_genbounds.measure.notes import notes_of_probes
-from tf_genbounds.measure.samples import OF_SAMPLES
+from tf_genbounds.measure.quantities import ALL
+from tf_genbounds.measure.quantities import OF_PAIRS
+from tf_genbounds.measure.quantities import OF_SAMPLES
 from tf_genbounds.measure.samples import sample_quantities
 from tf_genbounds.measure.smoothness import NOISES
 from tf_genbounds.measure.smoothness import Smoothness
@@ -38,9 +40,6 @@ from tf_genbounds.network.model import check_shapes
 from tf_genbounds.network.model import sizes_may_vary
 from tf_genbounds.network.network import Network
 from tf_genbounds.network.pairs import pair_notes
-
-OF_PAIRS = ("interlayer_cushion", "jacobian_spread", "interlayer_smoothness")
-QUANTITIES = weight_norms.QUANTITIES + OF_SAMPLES + OF_PAIRS
 
 
 class Measurer:
@@ -82,7 +81,7 @@ class Measurer:
                 f"Received: quantities={quantities}"
             )
         for quantity in quantities or ():
-            check_choice("quantity", quantity, QUANTITIES)
+            check_choice("quantity", quantity, ALL)
         self.model = model
         self.initial = None
         if initial_weights is not None:
@@ -183,7 +182,7 @@ class Measurer:
             specs(tensors(batch.x)),
             self._output,
         )
-        wanted = set(self._quantities or QUANTITIES)
+        wanted = set(self._quantities or ALL)
         # Margins are of the outputs: any network has them.
         maps = {} if wanted == {"margins"} else network.choose(self._layers)
         if self._bias == "error":

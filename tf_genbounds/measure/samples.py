@@ -12,8 +12,6 @@ from tf_genbounds.functional.operators import keep_nan
 from tf_genbounds.network.linear_map import activation_tensors
 from tf_genbounds.network.products import run_with_products
 
-OF_SAMPLES = ("layer_cushion", "activation_contraction", "margins")
-
 
 def sample_quantities(network, maps, wanted, values, x):
     """Measures the samples of a batch.
@@ -21,7 +19,7 @@ def sample_quantities(network, maps, wanted, values, x):
     Args:
         network: `Network`.
         maps: Those of its maps that are measured, by name.
-        wanted: Set of quantities, out of `OF_SAMPLES` or not.
+        wanted: Set of quantities, of those of samples or not.
         values: Tensors for the variables of the model.
         x: Nest of tensors, a batch.
 

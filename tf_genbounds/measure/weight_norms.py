@@ -7,8 +7,7 @@ from tf_genbounds.functional.operators import LinearOperator
 from tf_genbounds.functional.spectral import frobenius_norm
 from tf_genbounds.functional.spectral import spectral_norm
 from tf_genbounds.functional.unit_norms import unit_norms
-
-QUANTITIES = ("spectral_norm", "frobenius_norm", "stable_rank", "unit_norms")
+from tf_genbounds.measure.quantities import OF_WEIGHTS
 
 
 class WeightNorms:
@@ -16,13 +15,13 @@ class WeightNorms:
 
     Args:
         maps: `LinearMap` by name.
-        quantities: Set of names, out of `QUANTITIES` or not.
+        quantities: Set of names, of those of weights or not.
         seed: Integer, for the start of the power iterations.
     """
 
     def __init__(self, maps, quantities, seed):
         self._maps = maps
-        self._wanted = quantities.intersection(QUANTITIES)
+        self._wanted = quantities.intersection(OF_WEIGHTS)
         self._seed = seed
         self._vectors = {}  # Where the power iterations stand.
 

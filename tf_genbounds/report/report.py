@@ -14,11 +14,11 @@ from tf_genbounds.compression import Compressed
 from tf_genbounds.data.batches import has_labels
 from tf_genbounds.measure.measure import measure
 from tf_genbounds.measure.measurements import Measurements
-from tf_genbounds.measure.measurer import OF_PAIRS
 from tf_genbounds.measure.noise_attenuation import NoiseAttenuation
 from tf_genbounds.measure.noise_attenuation import noise_attenuation
-from tf_genbounds.measure.samples import OF_SAMPLES
-from tf_genbounds.measure.weight_norms import QUANTITIES as OF_WEIGHTS
+from tf_genbounds.measure.quantities import OF_PAIRS
+from tf_genbounds.measure.quantities import OF_SAMPLES
+from tf_genbounds.measure.quantities import OF_WEIGHTS
 from tf_genbounds.report.compression import Compression
 from tf_genbounds.report.text import markdown
 from tf_genbounds.report.text import text
