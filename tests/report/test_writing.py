@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from tf_genbounds.bounds.result import write_text
 from tf_genbounds.report.writing import output_folder
-from tf_genbounds.report.writing import write_text
 
 root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0,

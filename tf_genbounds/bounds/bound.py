@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from tf_genbounds.bounds.result import Result
+from tf_genbounds.bounds.result import Statement
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.checks import check_delta
@@ -11,7 +11,7 @@ from tf_genbounds.checks import check_positive
 
 
 @dataclasses.dataclass(frozen=True)
-class Bound(Result):
+class Bound(Statement):
     """A statement about unseen data, with every constant in it.
 
     With probability at least `1 - delta` over the sample, `quantity` is at most

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tf_genbounds.bounds.result import Result
+from tf_genbounds.bounds.result import Statement
 from tf_genbounds.bounds.result import from_plain
 
 
@@ -29,7 +29,7 @@ class LayerComplexity:
 
 
 @dataclasses.dataclass(frozen=True)
-class Complexity(Result):
+class Complexity(Statement):
     """A number that grows with what a theorem bounds, up to constants.
 
     It can be compared between networks and layers. It is never a guarantee:

@@ -1,8 +1,11 @@
 """What every result shares: its assumptions, and JSON that holds every float."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
+import pathlib
 
 import numpy as np
 
@@ -53,19 +56,63 @@ class Assumption:
         return cls(text, status[None if holds is None else bool(holds)])
 
 
-class Result:
-    """JSON, and the state of the assumptions, of both kinds of result."""
+def write_text(path, text):
+    """Writes a text file; if that fails, what was there before is kept.
 
-    @property
-    def failed(self):
-        """The assumptions that the numbers refute."""
-        return tuple(a for a in self.assumptions if a.status == "failed")
+    Args:
+        path: File to write. Its folder must exist.
+        text: String.
+
+    Raises:
+        OSError: If the file cannot be written, in one line.
+    """
+    path = pathlib.Path(path)
+    # In the same folder, since a rename is atomic only within a file system.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise OSError(
+            f"The file cannot be written ({error.strerror}). "
+            f"Received: path={str(path)!r}"
+        ) from None
+
+
+class Result:
+    """What was found, which goes to JSON and comes back.
+
+    A kind is a dataclass; `_fields` and `_of` say what else than plain fields it has.
+    """
+
+    def _fields(self):
+        """Returns the fields as a dict, of whatever `to_plain` takes."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def _of(cls, fields):
+        """Rebuilds a result from a dict of its own."""
+        return cls(**fields)
+
+    def to_fields(self):
+        """Returns the result as a dict of what JSON can hold.
+
+        Infinities and NaN are the strings `"inf"`, `"-inf"` and `"nan"`, because JSON
+        has no such numbers.
+        """
+        return to_plain(self._fields())
+
+    @classmethod
+    def from_fields(cls, fields):
+        """Rebuilds a result from what `to_fields` returned."""
+        return cls._of(dict(fields))
 
     def to_json(self, path=None):
         """Serializes the result; writes it to `path` if one is given.
 
-        Infinities and NaN are written as the strings `"inf"`, `"-inf"` and
-        `"nan"`, because JSON has no such numbers.
+        The file is written whole or not at all. See `to_fields`.
 
         Args:
             path: File to write, or `None`.
@@ -73,16 +120,30 @@ class Result:
         Returns:
             The JSON text.
         """
-        text = json.dumps(to_plain(dataclasses.asdict(self)), indent=1, allow_nan=False)
+        text = json.dumps(self.to_fields(), indent=1, allow_nan=False)
         if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            write_text(path, text)
         return text
 
     @classmethod
     def from_json(cls, text):
         """Rebuilds a result from the text that `to_json` returned."""
-        fields = json.loads(text)
+        return cls.from_fields(json.loads(text))
+
+
+class Statement(Result):
+    """A sentence under assumptions: what bounds and complexities share."""
+
+    @property
+    def failed(self):
+        """The assumptions that the numbers refute."""
+        return tuple(a for a in self.assumptions if a.status == "failed")
+
+    def _fields(self):
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def _of(cls, fields):
         fields["assumptions"] = tuple(
             Assumption(**assumption) for assumption in fields["assumptions"]
         )

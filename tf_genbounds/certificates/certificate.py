@@ -3,12 +3,12 @@
 import html
 import json
 
-from tf_genbounds.bounds.result import to_plain
+from tf_genbounds.bounds.result import Result
 
 _KINDS = {}
 
 
-class Certificate:
+class Certificate(Result):
     """A guarantee for one model, as a sentence, as numbers and as JSON.
 
     What `certify` returns, and what compression proves, are kinds of it. Each has a
@@ -64,21 +64,8 @@ class Certificate:
         """
         raise NotImplementedError
 
-    def to_json(self, path=None):
-        """Serializes the certificate; writes it to `path` if one is given.
-
-        Args:
-            path: File to write, or `None`.
-
-        Returns:
-            The JSON text.
-        """
-        fields = {"kind": self.kind, **self._fields()}
-        text = json.dumps(to_plain(fields), indent=1, allow_nan=False)
-        if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        return text
+    def to_fields(self):
+        return {"kind": self.kind, **super().to_fields()}
 
     @staticmethod
     def from_json(text):

@@ -223,7 +223,7 @@ def compress(arguments):
         print(
             json.dumps(
                 {
-                    "certificate": json.loads(bound.to_json()),
+                    "certificate": bound.to_fields(),
                     "arrays": [to_plain(dataclasses.asdict(a)) for a in found.arrays],
                     "bits": found.certificate.bits,
                 }

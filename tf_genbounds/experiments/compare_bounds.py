@@ -1,14 +1,14 @@
 """What bounds of several papers grow with, side by side."""
 
 import dataclasses
-import json
 
 from tf_genbounds.bounds import Complexity
+from tf_genbounds.bounds.result import Result
 from tf_genbounds.measure.measure import measure
 
 
 @dataclasses.dataclass(frozen=True)
-class BoundComparison:
+class BoundComparison(Result):
     """What `compare_bounds` found.
 
     Attributes:
@@ -49,20 +49,14 @@ class BoundComparison:
         history = getattr(history, "history", history)
         return figure(comparison_panels(self, history))
 
-    def to_json(self):
-        """Returns the result as JSON text."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        fields["complexities"] = {
-            name: json.loads(c.to_json()) for name, c in self.complexities.items()
-        }
-        return json.dumps(fields, indent=1)
+    def _fields(self):
+        parts = {name: c.to_fields() for name, c in self.complexities.items()}
+        return super()._fields() | {"complexities": parts}
 
     @classmethod
-    def from_json(cls, text):
-        """Rebuilds a result from the text that `to_json` returned."""
-        fields = json.loads(text)
+    def _of(cls, fields):
         fields["complexities"] = {
-            name: Complexity.from_json(json.dumps(c))
+            name: Complexity.from_fields(c)
             for name, c in fields["complexities"].items()
         }
         return cls(**fields)

@@ -1,11 +1,11 @@
 """Noise stability of networks side by side, as distributions over samples."""
 
 import dataclasses
-import json
 
 import keras
 import numpy as np
 
+from tf_genbounds.bounds.result import Result
 from tf_genbounds.checks import check_choice
 from tf_genbounds.measure.measure import measure
 from tf_genbounds.measure.measurements import Measurements
@@ -20,7 +20,7 @@ QUANTITIES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NoiseStability:
+class NoiseStability(Result):
     """What `noise_stability` found.
 
     Attributes:
@@ -67,24 +67,13 @@ class NoiseStability:
 
         return figure(stability_panels(self))
 
-    def to_json(self):
-        """Returns the result as JSON text."""
-        return json.dumps(
-            {
-                label: json.loads(measurements.to_json())
-                for label, measurements in self.measurements.items()
-            },
-            indent=1,
-        )
+    def _fields(self):
+        return {label: m.to_fields() for label, m in self.measurements.items()}
 
     @classmethod
-    def from_json(cls, text):
-        """Rebuilds a result from the text that `to_json` returned."""
+    def _of(cls, fields):
         return cls(
-            {
-                label: Measurements.from_json(json.dumps(fields))
-                for label, fields in json.loads(text).items()
-            }
+            {label: Measurements.from_fields(part) for label, part in fields.items()}
         )
 
 

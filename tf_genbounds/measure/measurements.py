@@ -1,12 +1,11 @@
 """What `measure` returns: plain numbers, per layer and per sample."""
 
 import dataclasses
-import json
 
 import numpy as np
 
+from tf_genbounds.bounds.result import Result
 from tf_genbounds.bounds.result import from_plain
-from tf_genbounds.bounds.result import to_plain
 from tf_genbounds.checks import check_choice
 from tf_genbounds.checks import check_delta
 from tf_genbounds.checks import check_percentile
@@ -19,7 +18,7 @@ from tf_genbounds.measure.quantities import REDUCTIONS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Measurements:
+class Measurements(Result):
     """The result of `measure`.
 
     Attributes:
@@ -275,19 +274,8 @@ class Measurements:
             worst = np.minimum(worst, ranks)
         return worst
 
-    def to_json(self, path=None):
-        """Serializes the result; writes it to `path` if one is given.
-
-        Infinities and NaN are written as the strings `"inf"`, `"-inf"` and
-        `"nan"`, because JSON has no such numbers.
-
-        Args:
-            path: File to write, or `None`.
-
-        Returns:
-            The JSON text.
-        """
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    def _fields(self):
+        fields = super()._fields()
         fields["layers"] = {
             k: {
                 **dataclasses.asdict(v),
@@ -302,16 +290,10 @@ class Measurements:
             [quantity, layer, values]
             for (quantity, layer), values in self.distributions.items()
         ]
-        text = json.dumps(to_plain(fields), indent=1, allow_nan=False)
-        if path is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        return text
+        return fields
 
     @classmethod
-    def from_json(cls, text):
-        """Rebuilds a result from the text that `to_json` returned."""
-        fields = json.loads(text)
+    def _of(cls, fields):
         return cls(
             **{
                 **fields,

@@ -1,15 +1,14 @@
 """Noise attenuation: how fast noise at one layer dies out in the next ones."""
 
 import dataclasses
-import json
 
 import keras
 import numpy as np
 from keras import ops
 
 from tf_genbounds import backend
+from tf_genbounds.bounds.result import Result
 from tf_genbounds.bounds.result import from_plain
-from tf_genbounds.bounds.result import to_plain
 from tf_genbounds.checks import check_choice
 from tf_genbounds.checks import check_positive
 from tf_genbounds.data.batches import batches
@@ -24,7 +23,7 @@ _QUANTILES = (0.1, 0.5, 0.9)
 
 
 @dataclasses.dataclass(frozen=True)
-class NoiseAttenuation:
+class NoiseAttenuation(Result):
     """What `noise_attenuation` found.
 
     Attributes:
@@ -61,16 +60,12 @@ class NoiseAttenuation:
         targets = [j for j in self.layers if (source, j) in self.errors]
         return targets, [self.errors[source, j][0] for j in targets]
 
-    def to_json(self):
-        """Returns the result as JSON text."""
-        fields = dataclasses.asdict(self)
-        fields["errors"] = [[*k, *v] for k, v in self.errors.items()]
-        return json.dumps(to_plain(fields), indent=1, allow_nan=False)
+    def _fields(self):
+        errors = [[*k, *v] for k, v in self.errors.items()]
+        return super()._fields() | {"errors": errors}
 
     @classmethod
-    def from_json(cls, text):
-        """Rebuilds a result from the text that `to_json` returned."""
-        fields = json.loads(text)
+    def _of(cls, fields):
         errors = {
             (i, j): tuple(map(from_plain, numbers))
             for i, j, *numbers in fields["errors"]

@@ -1,14 +1,14 @@
 """`report`: measures a model and says what was found."""
 
 import dataclasses
-import json
 
 import keras
 
 from tf_genbounds._version import __version__
 from tf_genbounds.bounds import Bound
+from tf_genbounds.bounds.result import Result
 from tf_genbounds.bounds.result import from_plain
-from tf_genbounds.bounds.result import to_plain
+from tf_genbounds.bounds.result import write_text
 from tf_genbounds.checks import check_choice
 from tf_genbounds.compression import Compressed
 from tf_genbounds.data.batches import has_labels
@@ -22,7 +22,6 @@ from tf_genbounds.measure.quantities import OF_WEIGHTS
 from tf_genbounds.report.compression import Compression
 from tf_genbounds.report.text import markdown
 from tf_genbounds.report.text import text
-from tf_genbounds.report.writing import write_text
 
 PLOTS = (
     "training_curves",
@@ -35,7 +34,7 @@ PLOTS = (
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Report:
+class Report(Result):
     """What was measured of a model, and how to show it.
 
     Attributes:
@@ -80,25 +79,37 @@ class Report:
         """Returns the report as Markdown."""
         return markdown(self)
 
-    def to_json(self, path=None):
-        """Serializes the report with every measured number.
-
-        Args:
-            path: File to write, or `None`.
-
-        Returns:
-            The JSON text. Infinities and NaN are the strings `"inf"`,
-            `"-inf"` and `"nan"`.
-        """
-        serialized = json.dumps(_to_fields(self), indent=1, allow_nan=False)
-        if path is not None:
-            write_text(path, serialized)
-        return serialized
+    def _fields(self):
+        fields = super()._fields()
+        fields["bounds"] = {k: bound.to_fields() for k, bound in self.bounds.items()}
+        for name in ("train", "validation", "stability", "attenuation", "baseline"):
+            if fields[name] is not None:
+                fields[name] = fields[name].to_fields()
+        if self.compression is not None:
+            fields["compression"] = dataclasses.asdict(self.compression)
+        return fields
 
     @classmethod
-    def from_json(cls, text):
-        """Rebuilds a report from the text that `to_json` returned."""
-        return _from_fields(json.loads(text))
+    def _of(cls, fields):
+        kinds = {
+            "train": Measurements,
+            "validation": Measurements,
+            "stability": Measurements,
+            "attenuation": NoiseAttenuation,
+            "compression": Compression,
+            "baseline": cls,
+        }
+        for name, kind in kinds.items():
+            if fields[name] is not None:
+                fields[name] = kind.from_fields(fields[name])
+        fields["bounds"] = {
+            k: Bound.from_fields(b) for k, b in fields["bounds"].items()
+        }
+        fields["history"] = {
+            key: [from_plain(v) for v in values]
+            for key, values in fields["history"].items()
+        }
+        return cls(**fields)
 
     def to_html(self, path):
         """Writes the report as one HTML page, with plots and nothing outside.
@@ -312,42 +323,3 @@ def _history(history):
         for key, values in history.items()
         if not any(isinstance(v, str) for v in values)
     }
-
-
-def _to_fields(report):
-    fields = {f.name: getattr(report, f.name) for f in dataclasses.fields(report)}
-    fields["bounds"] = {
-        label: json.loads(bound.to_json()) for label, bound in report.bounds.items()
-    }
-    for name in ("train", "validation", "stability", "attenuation"):
-        if fields[name] is not None:
-            fields[name] = json.loads(fields[name].to_json())
-    if report.compression is not None:
-        fields["compression"] = dataclasses.asdict(report.compression)
-    if report.baseline is not None:
-        fields["baseline"] = _to_fields(report.baseline)
-    return to_plain(fields)
-
-
-def _from_fields(fields):
-    fields = dict(fields)
-    fields["bounds"] = {
-        label: Bound.from_json(json.dumps(bound))
-        for label, bound in fields["bounds"].items()
-    }
-    for name in ("train", "validation", "stability"):
-        if fields[name] is not None:
-            fields[name] = Measurements.from_json(json.dumps(fields[name]))
-    if fields["attenuation"] is not None:
-        fields["attenuation"] = NoiseAttenuation.from_json(
-            json.dumps(fields["attenuation"])
-        )
-    if fields["compression"] is not None:
-        fields["compression"] = Compression.from_fields(fields["compression"])
-    if fields["baseline"] is not None:
-        fields["baseline"] = _from_fields(fields["baseline"])
-    fields["history"] = {
-        key: [from_plain(v) for v in values]
-        for key, values in fields["history"].items()
-    }
-    return Report(**fields)

@@ -7,31 +7,6 @@ import shutil
 import tempfile
 
 
-def write_text(path, text):
-    """Writes a text file; if that fails, what was there before is kept.
-
-    Args:
-        path: File to write. Its folder must exist.
-        text: String.
-
-    Raises:
-        OSError: If the file cannot be written, in one line.
-    """
-    path = pathlib.Path(path)
-    # In the same folder, since a rename is atomic only within a file system.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise OSError(
-            f"The file cannot be written ({error.strerror}). "
-            f"Received: path={str(path)!r}"
-        ) from None
-
-
 @contextlib.contextmanager
 def output_folder(folder):
     """Collects files that are moved into `folder` together, at the end.
