@@ -98,7 +98,7 @@ def compressed(samples):
         elapsed = time.perf_counter() - start
         table.add_row(
             method,
-            f"{sum(row['numbers'] for row in found.layers):,}",
+            f"{sum(array.numbers for array in found.arrays):,}",
             f"{found.certificate.bits:,}",
             f"{found.certificate.bits / (32 * numbers):.4f}",
             f"{run(found.model) / original:.2f}",

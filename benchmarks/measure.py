@@ -39,6 +39,9 @@ def vgg():
     return keras.Sequential(stack)
 
 
+MODELS = {"mlp": mlp, "vgg": vgg}
+
+
 def seconds(function):
     start = time.perf_counter()
     function()
@@ -47,6 +50,7 @@ def seconds(function):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--samples", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -56,7 +60,8 @@ def main():
     y = generator.integers(0, 10, options.samples)
     print(f"backend {keras.backend.backend()}, {options.samples} samples")
     print("model  predict (s)  measure (s)  ratio  weights once (s)")
-    for model in (mlp(), vgg()):
+    for name in options.models:
+        model = MODELS[name]()
         of_samples = Measurer(model, quantities=OF_SAMPLES)
         everything = Measurer(model)
 
@@ -71,9 +76,8 @@ def main():
         first, second = (statistics.median(t) for t in zip(*rounds, strict=True))
         ratio = statistics.median(b / a for a, b in rounds)
         # Cold power iterations, warm compilation.
-        everything._vectors.clear()
+        everything._weight_norms._vectors.clear()
         weights = seconds(lambda: everything((x[:128], y[:128])))
-        name = "vgg" if len(model.layers) > 10 else "mlp"
         print(f"{name:5}{first:13.3f}{second:13.3f}{ratio:7.2f}{weights:18.3f}")
         peaks = []
         for samples in (options.samples // 4, options.samples):

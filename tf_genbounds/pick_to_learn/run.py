@@ -104,6 +104,10 @@ class Run(keras.callbacks.Callback):
             steps = self._batches(self._initial, self._settings.initial_steps)
             steps.begin(0, np.argsort(self._initial.rank, kind="stable"))
             self._trained.fit(steps, epochs=1, shuffle=False, verbose=verbose)
+            # With `use_ema` JAX leaves weights and averages in the same buffers, which
+            # the next `fit` cannot donate twice.
+            variables = self._trained.variables
+            state.assign(variables, state.values(variables))
         self._pick(*self.scorer())
 
     def fit(self, callbacks=(), **options):
