@@ -133,14 +133,15 @@ def test_projection_has_the_moments_of_the_algorithm():
     generator = np.random.default_rng(0)
     kernel = generator.normal(size=(3, 4)).astype("float32")
     count, draws = kernel.size, 4000
+    noise = backend.jit(_kernel_noise)  # Uncompiled, JAX traces its branches each time.
     noises = np.array(
         [
-            np.asarray(
-                _kernel_noise(
-                    ops.convert_to_tensor(kernel),
-                    np.float32(generator.chisquare(count) / count),
-                    generator.standard_normal(kernel.shape, "float32"),
-                )
+            noise(
+                ops.convert_to_tensor(kernel),
+                ops.convert_to_tensor(generator.chisquare(count) / count, "float32"),
+                ops.convert_to_tensor(
+                    generator.standard_normal(kernel.shape), "float32"
+                ),
             )
             for _ in range(draws)
         ]

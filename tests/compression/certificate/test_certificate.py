@@ -1,6 +1,7 @@
 """The certificate: worked numbers, monotonicity, and what it claims."""
 
 import dataclasses
+import functools
 import math
 
 import keras
@@ -30,6 +31,13 @@ def certificate(**fields):
         "fixed": ("the architecture",),
     }
     return Certificate(**(options | fields))
+
+
+@functools.cache
+def value(bits, num_samples, delta, error):
+    """What a certificate promises; a simulation asks for the same again and again."""
+    fields = {"bits": bits, "num_samples": num_samples, "delta": delta}
+    return certificate(train_error=error, **fields).value
 
 
 @pytest.mark.parametrize(
@@ -112,12 +120,9 @@ def test_violations_of_a_known_risk():
         errors = generator.binomial(num_samples, risks) / num_samples
         for paid in violations:
             values = [
-                certificate(
-                    bits=int(b) * paid, num_samples=num_samples, delta=delta,
-                    train_error=float(e),
-                ).value
+                value(int(b) * paid, num_samples, delta, float(e))
                 for b, e in zip(bits, errors, strict=True)
-            ]  # fmt: skip
+            ]
             violations[paid] += bool(np.any(risks > values))
     assert violations[True] <= most_failures(runs, delta)
     # Without paying for the choice, it fails often: the test can fail.
@@ -156,17 +161,11 @@ def test_violations_of_coded_linear_classifiers():
                     risk = 1.0  # A tie is an error.
                 found.append((len(code), float(error), risk))
         for paid in violations:
-            value, risk = min(
-                (
-                    certificate(
-                        bits=bits * paid, num_samples=num_samples, delta=delta,
-                        train_error=error,
-                    ).value,
-                    risk,
-                )
+            least, risk = min(
+                (value(bits * paid, num_samples, delta, error), risk)
                 for bits, error, risk in found
-            )  # fmt: skip
-            violations[paid] += risk > value
+            )
+            violations[paid] += risk > least
     assert violations[True] <= most_failures(runs, delta)
     # The bits are what it takes: unpaid, the choice breaks the promise.
     assert violations[False] > violations[True]
