@@ -24,6 +24,7 @@ ORDER = (
     "certificates",
     "compression",
     "pick_to_learn",
+    "pac_bayes",
     "two_phase",
     "report",
     "experiments",

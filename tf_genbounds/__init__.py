@@ -2,7 +2,8 @@
 
 `import tf_genbounds as gb`, then `gb.losses`, `gb.regularizers` and
 `gb.layers` train, `gb.measure`, `gb.metrics` and `gb.callbacks` measure,
-`gb.certify`, `gb.pick_to_learn`, `gb.compress` and `gb.two_phase` prove, and
+`gb.certify`, `gb.pick_to_learn`, `gb.pac_bayes`, `gb.compress` and `gb.two_phase`
+prove, and
 `gb.report` reports.
 """
 
@@ -38,6 +39,7 @@ if not _is_console_script():
     from tf_genbounds import layers
     from tf_genbounds import losses
     from tf_genbounds import metrics
+    from tf_genbounds import pac_bayes
     from tf_genbounds import pick_to_learn
     from tf_genbounds import regularizers
     from tf_genbounds import two_phase
@@ -69,6 +71,7 @@ if not _is_console_script():
         "losses",
         "measure",
         "metrics",
+        "pac_bayes",
         "pick_to_learn",
         "regularizers",
         "report",

@@ -56,6 +56,13 @@ class Certificate(Result):
         """Returns the certificate in plain sentences."""
         return self.bound.statement()
 
+    def _unless_failed(self, text):
+        """The statement, unless an assumption is known to fail."""
+        if not self.bound.failed:
+            return text
+        failed = "; ".join(a.text for a in self.bound.failed)
+        return f"NOT A GUARANTEE, since it fails that {failed}: {text}"
+
     def verify(self, model, data):
         """Recomputes everything; raises if anything differs.
 
@@ -89,3 +96,25 @@ class Certificate(Result):
 
     def _repr_html_(self):
         return f"<p>{html.escape(self.statement())}</p>"
+
+
+def refuse_differences(found, expected):
+    """Refuses what was found if it is not what a certificate says.
+
+    Args:
+        found: Dict of values by what they are called.
+        expected: Dict, with some of these keys at least.
+
+    Raises:
+        ValueError: With all that differs.
+    """
+    differences = [
+        f"{name} is {found[name]}, not {value}"
+        for name, value in expected.items()
+        if found[name] != value
+    ]
+    if differences:
+        raise ValueError(
+            "The certificate is not one of this model and these data. Received: "
+            + "; ".join(differences)
+        )

@@ -14,6 +14,7 @@ from tf_genbounds.bounds import validation_bound
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.certificates import fingerprints
 from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.certificates.losses import Loss
 from tf_genbounds.measure.decision import predictions
 
@@ -103,10 +104,7 @@ class HeldOutCertificate(Certificate, kind="held_out"):
             " It does not speak of examples from another source, nor of one example "
             f"by itself. It holds for {models}; and for this one look at them."
         )
-        if bound.failed:
-            failed = "; ".join(a.text for a in bound.failed)
-            text = f"NOT A GUARANTEE, since it fails that {failed}: {text}"
-        return text
+        return self._unless_failed(text)
 
     def verify(self, model, data, *, metric=None, groups=None, batch_size=128):
         """Recomputes everything from the model and the data.
@@ -139,17 +137,7 @@ class HeldOutCertificate(Certificate, kind="held_out"):
             again = certify(
                 model, data, delta=self.delta, batch_size=batch_size, **settings
             )
-        found, own = again._numbers(), self._numbers()
-        differences = [
-            f"{name} is {found[name]}, not {value}"
-            for name, value in own.items()
-            if found[name] != value
-        ]
-        if differences:
-            raise ValueError(
-                "The certificate is not one of this model and these data. Received: "
-                + "; ".join(differences)
-            )
+        refuse_differences(again._numbers(), self._numbers())
         return self
 
     def _numbers(self):

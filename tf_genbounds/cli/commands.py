@@ -83,7 +83,10 @@ def _print_groups(certificate):
 
 def verify(arguments):
     """Checks a certificate by computing it again."""
-    import tf_genbounds.compression  # noqa: F401  For their kinds of certificates.
+    # For their kinds of certificates.
+    import tf_genbounds.compression
+    import tf_genbounds.pac_bayes
+    import tf_genbounds.pick_to_learn  # noqa: F401
     from tf_genbounds.certificates import Certificate
     from tf_genbounds.data.datasets import load
 
@@ -288,6 +291,7 @@ def _load_model(path):
     import tf_genbounds.layers.gates
     import tf_genbounds.losses
     import tf_genbounds.metrics.monitored_model
+    import tf_genbounds.pac_bayes
     import tf_genbounds.regularizers  # noqa: F401
 
     try:

@@ -45,6 +45,17 @@ def read(data, batch_size=None):
     return data, batch_size or 32
 
 
+def read_pair(data, batch_size=None):
+    """As `read`, for bounds that count every example once: `(x, y)` without weights."""
+    data, batch_size = read(data, batch_size)
+    if len(data) != 2:
+        raise ValueError(
+            "Weights of samples would say how often an example counts, and the bound "
+            "counts each once: pass `(x, y)`. Received: `(x, y, sample_weight)`"
+        )
+    return data, batch_size
+
+
 def _joined(batches, batch_size):
     parts = []
     for batch in batches:

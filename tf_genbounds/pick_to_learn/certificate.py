@@ -12,6 +12,7 @@ from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import sample_compression_bound
 from tf_genbounds.certificates import fingerprints
 from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.data.reading import read
 from tf_genbounds.measure.decision import decision_of
 from tf_genbounds.measure.decision import predictions
@@ -91,10 +92,7 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
             "by itself; and it holds if the first weights, the settings and the "
             "preparation of inputs were chosen without a look at these examples."
         )
-        if bound.failed:
-            failed = "; ".join(a.text for a in bound.failed)
-            text = f"NOT A GUARANTEE, since it fails that {failed}: {text}"
-        return text
+        return self._unless_failed(text)
 
     @property
     def _repeated(self):
@@ -121,53 +119,59 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
         """
         sample = _sample(data)
         own = [bytes.fromhex(text) for text in self.picked]
-        differences = []
-
-        def compare(name, value, expected):
-            if value != expected:
-                differences.append(f"{name} is {value}, not {expected}")
-
         weights = fingerprints.of_weights(model)
-        compare("sha256 of the weights", weights, self.fingerprints["weights"])
-        compare("sha256 of the data", _digest(sample), self.fingerprints["data"])
-        compare("the number of examples", len(sample), self.num_samples)
-        compare("the number of picked examples", len(own), self.num_picked)
         picked = _indices(sample, own)
-        compare("the number of picked examples in the data", len(picked), len(own))
-        if not differences:
-            wrong = _wrong(model, sample, picked, self.settings["threshold"])
-            compare("the number of errors", len(wrong), self.errors_outside)
-            part = sample.part(np.sort(np.concatenate([picked, wrong])))
-            settings = {f.name: self.settings[f.name] for f in _FIELDS}
-            again, repeated = training.retrain(
-                part,
-                Settings(**settings),
-                self.settings["round"],
-                augment=augment,
-                initial=None if initial_data is None else _sample(initial_data),
-            )
-            compare("sha256 of the weights, trained again,", repeated, weights)
-            compare("the round, trained again,", again.number, self.settings["round"])
-            compare(
-                "the digests of the picked, trained again,",
-                [part.digests[i].hex() for i in again.picked],
-                list(self.picked),
-            )
-            compare(
-                "the number of errors, trained again,", len(again.wrong), len(wrong)
-            )
-            bound = sample_compression_bound(
-                len(picked) + len(wrong),
-                num_samples=len(sample),
-                delta=self.delta,
-                num_choices=len(settings["rounds"]) * self.settings["num_models"],
-            )
-            compare("the bound", bound.value, self.value)
-        if differences:
-            raise ValueError(
-                "The certificate is not one of this model and these data. Received: "
-                + "; ".join(differences)
-            )
+        refuse_differences(
+            {
+                "sha256 of the weights": weights,
+                "sha256 of the data": _digest(sample),
+                "the number of examples": len(sample),
+                "the number of picked examples": len(own),
+                "the number of picked examples in the data": len(picked),
+            },
+            {
+                "sha256 of the weights": self.fingerprints["weights"],
+                "sha256 of the data": self.fingerprints["data"],
+                "the number of examples": self.num_samples,
+                "the number of picked examples": self.num_picked,
+                "the number of picked examples in the data": len(own),
+            },
+        )
+        wrong = _wrong(model, sample, picked, self.settings["threshold"])
+        part = sample.part(np.sort(np.concatenate([picked, wrong])))
+        settings = {f.name: self.settings[f.name] for f in _FIELDS}
+        again, repeated = training.retrain(
+            part,
+            Settings(**settings),
+            self.settings["round"],
+            augment=augment,
+            initial=None if initial_data is None else _sample(initial_data),
+        )
+        bound = sample_compression_bound(
+            len(picked) + len(wrong),
+            num_samples=len(sample),
+            delta=self.delta,
+            num_choices=len(settings["rounds"]) * self.settings["num_models"],
+        )
+        digests = [part.digests[i].hex() for i in again.picked]
+        refuse_differences(
+            {
+                "the number of errors": len(wrong),
+                "sha256 of the weights, trained again,": repeated,
+                "the round, trained again,": again.number,
+                "the digests of the picked, trained again,": digests,
+                "the number of errors, trained again,": len(again.wrong),
+                "the bound": bound.value,
+            },
+            {
+                "the number of errors": self.errors_outside,
+                "sha256 of the weights, trained again,": weights,
+                "the round, trained again,": self.settings["round"],
+                "the digests of the picked, trained again,": list(self.picked),
+                "the number of errors, trained again,": len(wrong),
+                "the bound": self.value,
+            },
+        )
         assumptions = tuple(
             Assumption(a.text, "checked") if a.text == _REPEATED else a
             for a in self.assumptions

@@ -8,7 +8,7 @@ import numpy as np
 from tf_genbounds import backend
 from tf_genbounds.certificates.fingerprints import of_weights
 from tf_genbounds.checks import check_positive
-from tf_genbounds.data.reading import read
+from tf_genbounds.data.reading import read_pair
 from tf_genbounds.data.repeats import warn_of_repeats
 from tf_genbounds.network.model import check_built
 from tf_genbounds.pick_to_learn import state
@@ -177,7 +177,7 @@ class PickToLearn:
         _refuse(callbacks or ())
         if batch_size is not None:
             check_positive("batch_size", batch_size)
-        (x, y), batch_size = _pair(data, batch_size)
+        (x, y), batch_size = read_pair(data, batch_size)
         settings = Settings(
             picks=self.picks,
             seed=self.seed,
@@ -197,7 +197,7 @@ class PickToLearn:
         sample, initial = Sample.of((x, y)), None
         if initial_data is not None:
             check_positive("initial_steps", initial_steps)
-            initial = Sample.of(_pair(initial_data, batch_size)[0])
+            initial = Sample.of(read_pair(initial_data, batch_size)[0])
             _refuse_shared(sample, initial)
         self._sample, self._initial = sample, initial
         self._settings, self._augment, self._run = settings, augment, None
@@ -372,17 +372,6 @@ class _Backup(keras.callbacks.Callback):
             "history": self._logs.history,
         }
         state.save(self._directory, saved, self._of.saved_arrays())
-
-
-def _pair(data, batch_size):
-    """Returns `(x, y)` as arrays, and the batch size."""
-    data, batch_size = read(data, batch_size)
-    if len(data) != 2:
-        raise ValueError(
-            "Weights of samples would say how often an example counts, and the bound "
-            "counts each once: pass `(x, y)`. Received: `(x, y, sample_weight)`"
-        )
-    return data, batch_size
 
 
 def _listed(rounds):

@@ -7,6 +7,8 @@ import numpy as np
 
 from tf_genbounds import backend
 from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.certificates.independence import Origin
+from tf_genbounds.certificates.independence import count_shared
 from tf_genbounds.data.reading import read
 from tf_genbounds.data.reading import take
 from tf_genbounds.two_phase import backup
@@ -14,8 +16,6 @@ from tf_genbounds.two_phase.freeze import freeze_activation_pattern
 from tf_genbounds.two_phase.freeze import refuse_others
 from tf_genbounds.two_phase.guarantee import bound
 from tf_genbounds.two_phase.guarantee import gate_digest
-from tf_genbounds.two_phase.independence import Origin
-from tf_genbounds.two_phase.independence import count_shared
 from tf_genbounds.two_phase.split import Batches
 from tf_genbounds.two_phase.split import PhaseData
 
@@ -107,7 +107,7 @@ class TwoPhaseTraining:
         self._data = None
         self._done = {"standard": 0, "freeze": 0}
         self._gates = None
-        self._origin = Origin()
+        self._origin = Origin("the standard phase", "the samples of the freeze phase")
         self._origin.see_model(model)  # Before `compile` replaces its optimizer.
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **options):

@@ -1,4 +1,4 @@
-"""What the gates may depend on, beside the samples of the standard phase."""
+"""What the first phase of a run may depend on, beside its own samples."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,6 @@ from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.data.reading import read
 from tf_genbounds.keras_internals import layers_in
 
-_OTHERS = "the samples of the freeze phase"
 _CONSTANT = (
     keras.initializers.Constant,
     keras.initializers.Ones,
@@ -20,17 +19,23 @@ _CONSTANT = (
 
 @dataclasses.dataclass
 class Origin:
-    """What a run can see of where its gates come from.
+    """What a run can see of where the result of its first phase comes from.
+
+    Its samples are others than those that are counted, and nothing of these may get in.
 
     Attributes:
+        phase: String, what the first phase is called.
+        others: String, what the samples are called that are counted.
         signs: List of sentences, why the model looks trained before the run.
-        callbacks: List of the names of the user's callbacks in the standard phase.
+        callbacks: List of the names of the user's callbacks in it.
         weighted: List of the kinds of weights that samples had there.
         validated: Whether there was validation data.
-        shared: How many of its inputs are inputs of the freeze phase.
+        shared: How many of its inputs are inputs that are counted.
         unread: Whether some of it could not be read a second time.
     """
 
+    phase: str
+    others: str
     signs: list = dataclasses.field(default_factory=list)
     callbacks: list = dataclasses.field(default_factory=list)
     weighted: list = dataclasses.field(default_factory=list)
@@ -43,10 +48,10 @@ class Origin:
         self.signs = _union(self.signs, signs_of_training(model))
 
     def see_fit(self, inputs, *, callbacks, validation_data, class_weight, weights):
-        """Notes what the standard phase is given.
+        """Notes what the first phase is given.
 
         Args:
-            inputs: Those of the freeze phase.
+            inputs: Those that are counted.
             callbacks: List of the user's callbacks, or `None`.
             validation_data: As for `fit`, or `None`.
             class_weight: As for `fit`, or `None`.
@@ -74,26 +79,26 @@ class Origin:
         found = [
             Assumption(
                 f"the weights that the model came with{signs} do not depend on "
-                f"{_OTHERS}"
+                f"{self.others}"
             ),
             Assumption.of(
-                f"the callbacks of the standard phase ({', '.join(self.callbacks)}) "
-                f"do not depend on {_OTHERS}"
+                f"the callbacks of {self.phase} ({', '.join(self.callbacks)}) "
+                f"do not depend on {self.others}"
                 if self.callbacks
-                else f"no callback of the standard phase depends on {_OTHERS}",
+                else f"no callback of {self.phase} depends on {self.others}",
                 None if self.callbacks else True,
             ),
             self._validation(),
             Assumption(
                 "preprocessing (normalization statistics, constants in the network), "
-                f"architecture and hyper-parameters do not depend on {_OTHERS}"
+                f"architecture and hyper-parameters do not depend on {self.others}"
             ),
         ]
         if self.weighted:
             kinds = " and ".join(self.weighted)
             found.append(
                 Assumption(
-                    f"the {kinds} of the standard phase do not depend on {_OTHERS}"
+                    f"the {kinds} of {self.phase} do not depend on {self.others}"
                 )
             )
         return tuple(found)
@@ -101,19 +106,19 @@ class Origin:
     def _validation(self):
         if not self.validated:
             return Assumption(
-                f"no validation data of the standard phase depends on {_OTHERS}",
+                f"no validation data of {self.phase} depends on {self.others}",
                 "checked",
             )
         if self.shared:
             return Assumption(
-                "no input of the validation data of the standard phase is one of the "
-                f"freeze phase ({self.shared:,} are)",
+                f"no input of the validation data of {self.phase} is one of "
+                f"{self.others} ({self.shared:,} are)",
                 "failed",
             )
         seen = "it cannot be read again" if self.unread else "no input is in both"
         return Assumption(
-            "the validation data of the standard phase does not depend on "
-            f"{_OTHERS} ({seen})"
+            f"the validation data of {self.phase} does not depend on "
+            f"{self.others} ({seen})"
         )
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tf_genbounds.certificates.independence import Origin
+from tf_genbounds.certificates.independence import count_shared
+from tf_genbounds.certificates.independence import signs_of_training
 from tf_genbounds.two_phase import TwoPhaseTraining
-from tf_genbounds.two_phase.independence import Origin
-from tf_genbounds.two_phase.independence import count_shared
-from tf_genbounds.two_phase.independence import signs_of_training
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 OTHERS = "the samples of the freeze phase"
@@ -39,7 +39,7 @@ def statuses(bound):
 
 def seen(inputs, **options):
     """The `Assumption`s after a standard phase that was given `options`."""
-    origin = Origin()
+    origin = Origin("the standard phase", OTHERS)
     defaults = dict.fromkeys(("callbacks", "validation_data", "class_weight"))
     origin.see_fit(inputs, **(defaults | {"weights": False} | options))
     return {a.text: a.status for a in origin.assumptions()}

@@ -1,0 +1,299 @@
+"""`PACBayesCertificate`: a bound for a network that draws its weights."""
+
+import dataclasses
+import decimal
+import hashlib
+
+import keras
+import numpy as np
+
+from tf_genbounds.bounds import Assumption
+from tf_genbounds.bounds import Bound
+from tf_genbounds.bounds import at_most
+from tf_genbounds.bounds import confidence
+from tf_genbounds.bounds import gibbs_bound
+from tf_genbounds.bounds import pac_bayes_bound
+from tf_genbounds.certificates import fingerprints
+from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import refuse_differences
+from tf_genbounds.data.batches import Batch
+from tf_genbounds.data.reading import read_pair
+from tf_genbounds.data.repeats import row_digests
+from tf_genbounds.pac_bayes.gibbs import Judge
+from tf_genbounds.pac_bayes.gibbs import count_errors
+from tf_genbounds.pac_bayes.gibbs import in_blocks
+from tf_genbounds.pac_bayes.randomized_model import RandomizedModel
+
+_SPLIT = 0  # What a seed is for: a stream of random numbers.
+# Which share of `delta` is for the draws of the weights.
+_DRAWS = decimal.Decimal("0.2")
+
+
+@dataclasses.dataclass(frozen=True)
+class PACBayesCertificate(Certificate, kind="pac_bayes"):
+    """What `PACBayes.certify` returns.
+
+    Attributes:
+        bound: `bounds.Bound`, with all constants and assumptions.
+        errors: Integer, wrong predictions in all passes.
+        kl: Float, the divergence of posterior and prior in nats.
+        num_prior: Integer, how many other examples the prior was trained on.
+        fingerprints: Dict: sha256 of the weights and of the data, in any order and in
+            their order, and the versions.
+        settings: Dict: what `verify` needs to compute it again.
+    """
+
+    bound: Bound
+    errors: int
+    kl: float
+    num_prior: int
+    fingerprints: dict
+    settings: dict
+
+    @property
+    def num_samples(self):
+        """How many examples are counted: not those of the prior."""
+        return self.bound.num_samples
+
+    @property
+    def delta(self):
+        """The failure probability."""
+        return self.bound.delta
+
+    def statement(self):
+        """Returns the certificate in plain sentences, all numbers rounded up."""
+        bound, settings = self.bound, self.settings
+        count = settings["num_models"]
+        vacuous = " (vacuous)" if self.vacuous else ""
+        prior = (
+            f"which was trained on {self.num_prior:,} other examples"
+            if self.num_prior
+            else "which was trained on no example"
+        )
+        text = (
+            f"With probability {confidence(self.delta)} over the draw of the "
+            f"{self.num_samples:,} examples that are counted and of the weights that "
+            "were tried, the randomized network, which draws its weights anew for each "
+            "batch, is wrong on at most "
+            f"{at_most(100 * min(bound.value, 1.0), 3)} % of examples drawn in the "
+            f"same way{vacuous}: it was wrong on {at_most(100 * bound.empirical, 3)} % "
+            f"of the counted ones, in {settings['passes']:,} passes with fresh weights "
+            f"for each of {settings['blocks']:,} blocks, and the weights are "
+            f"{at_most(self.kl)} nats away from the prior, {prior}; "
+            f"{settings['rule']}. It does not speak of the network with the mean "
+            "weights, nor of examples from another source, nor of one example by "
+            "itself."
+        )
+        if count > 1:
+            text += f" It is one of {count:,} runs that could be compared."
+        text += (
+            " It holds if the first weights, the settings and the preparation of "
+            "inputs were chosen without a look at the counted examples."
+        )
+        return self._unless_failed(text)
+
+    def verify(self, model, data):
+        """Recomputes everything but the training of the prior.
+
+        Args:
+            model: The `RandomizedModel` that was certified, or a copy of it.
+            data: The data that `fit` was given, in the same order, which decides what
+                is counted.
+
+        Returns:
+            The certificate.
+
+        Raises:
+            ValueError: If the weights, the data or a number differ: with all that do.
+                Another backend draws other weights, and refuses.
+        """
+        if not isinstance(model, RandomizedModel):
+            raise ValueError(
+                "The certificate is of a network that draws its weights, a "
+                f"`RandomizedModel`. Received: model={model.name!r}, a "
+                f"{type(model).__name__}"
+            )
+        own = self.fingerprints["versions"]["backend"]
+        if own != fingerprints.versions()["backend"]:
+            raise ValueError(
+                "The weights were drawn by another backend, which draws others. "
+                f"Received: {own}, while this is {fingerprints.versions()['backend']}"
+            )
+        data, _ = read_pair(data)
+        settings = self.settings
+        of_data, in_order = _digests(data)
+        refuse_differences(
+            {
+                "sha256 of the weights": fingerprints.of_weights(model),
+                "sha256 of the data": of_data,
+                "sha256 of the data in their order": in_order,
+            },
+            {
+                "sha256 of the weights": self.fingerprints["weights"],
+                "sha256 of the data": self.fingerprints["data"],
+                "sha256 of the data in their order": self.fingerprints["order"],
+            },
+        )
+        again = certificate_of(
+            model,
+            data,
+            Judge.of(model.network, data, settings["threshold"]),
+            prior_fraction=settings["prior_fraction"],
+            delta=self.delta,
+            passes=settings["passes"],
+            blocks=settings["blocks"],
+            num_models=settings["num_models"],
+        )
+        refuse_differences(again._numbers(), self._numbers())
+        return self
+
+    def _numbers(self):
+        return {
+            "the number of counted examples": self.num_samples,
+            "the number of errors": self.errors,
+            "the divergence": self.kl,
+            "the bound": self.value,
+            "the rule": self.settings["rule"],
+        }
+
+    def _fields(self):
+        return {**dataclasses.asdict(self), "statement": self.statement()}
+
+    @classmethod
+    def _of(cls, fields):
+        fields.pop("statement")
+        bound = dict(fields["bound"])
+        bound["assumptions"] = tuple(Assumption(**a) for a in bound["assumptions"])
+        return cls(**{**fields, "bound": Bound(**Bound._numbers(bound))})
+
+
+def split(count, prior_fraction, seed):
+    """Splits examples by the seed, whatever they are.
+
+    Returns:
+        A pair of integer arrays: the indices of those for the prior, sorted, and of
+        those that are counted, in the order in which blocks are made of them.
+    """
+    order = np.random.default_rng([seed, _SPLIT]).permutation(count)
+    of_prior = round(prior_fraction * count)
+    return np.sort(order[:of_prior]), order[of_prior:]
+
+
+def certificate_of(
+    model,
+    data,
+    judge,
+    *,
+    prior_fraction,
+    delta,
+    passes,
+    blocks,
+    num_models,
+    assumptions=(),
+):
+    """Returns the certificate of a `RandomizedModel`.
+
+    Args:
+        model: `RandomizedModel`; the prior is that of the training on the part of the
+            data for it.
+        data: Pair `(x, y)` of nests of arrays.
+        judge: `Judge`.
+        prior_fraction: Float, see `PACBayes`.
+        delta: Float in (0, 1).
+        passes: Integer.
+        blocks: Integer.
+        num_models: Number of the runs that could be compared.
+        assumptions: Those of where the prior comes from.
+    """
+    of_prior, counted = split(len(_first(data)), prior_fraction, model.seed)
+    cut = in_blocks(counted, blocks)
+    of_draws, of_sample = shares(delta, num_models)
+    errors = count_errors(model, data, cut, passes, judge)
+    draws = gibbs_bound(
+        errors / (passes * cut.size), num_draws=passes * len(cut), delta=of_draws
+    )
+    kl = model.kl()
+    bound = pac_bayes_bound(draws, kl=kl, num_samples=cut.size, delta=of_sample)
+    iid, _, _, fresh = bound.assumptions  # Errors are 0 or 1; the prior is said below.
+    assumptions = [
+        iid,
+        *assumptions,
+        fresh,
+        Assumption(
+            "pseudo-random numbers stand for independent Gaussian ones, in the "
+            "precision of the weights"
+        ),
+        Assumption(
+            "the model treats each example by itself, whatever else is in the batch "
+            f"(seen for {judge.num_compared})"
+        ),
+    ]
+    if num_models > 1:
+        assumptions.append(
+            Assumption(f"at most {num_models:,} runs could have been compared")
+        )
+    of_data, in_order = _digests(data)
+    return PACBayesCertificate(
+        bound=dataclasses.replace(
+            bound,
+            name="PAC-Bayes certificate",
+            delta=float(delta),
+            assumptions=tuple(assumptions),
+            quantity="the 0-1 risk of the network that draws its weights for each "
+            f"batch ({judge.decision})",
+        ),
+        errors=errors,
+        kl=kl,
+        num_prior=len(of_prior),
+        fingerprints={
+            "weights": fingerprints.of_weights(model),
+            "data": of_data,
+            "order": in_order,
+            "versions": fingerprints.versions(),
+        },
+        settings={
+            "prior_fraction": prior_fraction,
+            "seed": model.seed,
+            "threshold": judge.decision.threshold,
+            "passes": passes,
+            "blocks": len(cut),
+            "num_models": num_models,
+            "rule": str(judge.decision),
+        },
+    )
+
+
+def shares(delta, num_models):
+    """Returns what of `delta` is for the draws and for the sample, of each run.
+
+    A fifth and the rest, as they are written, and never more than `delta` together.
+
+    Example:
+
+    >>> shares(0.05, 1)
+    (0.01, 0.04)
+    """
+    exact = decimal.Decimal(repr(float(delta)))
+    parts = exact * _DRAWS, exact * (1 - _DRAWS)
+    return tuple(_below(part / decimal.Decimal(repr(num_models))) for part in parts)
+
+
+def _below(number):
+    """The float nearest to a decimal number, or the one below if that is more."""
+    found = float(number)
+    written = decimal.Decimal(repr(found))
+    return found if written <= number else float(np.nextafter(found, 0.0))
+
+
+def _first(data):
+    return keras.tree.flatten(data)[0]
+
+
+def _digests(data):
+    """Returns the digests of all examples in any order, and in this one."""
+    x, y = data
+    batch = Batch(x, y, 0, len(_first(data)))
+    rows = fingerprints.RowDigests()
+    rows.add(batch)
+    order = hashlib.sha256(b"".join(row_digests(batch))).hexdigest()
+    return rows.hexdigest(), order
