@@ -12,6 +12,10 @@ OPTIONS = {
         *("--data", "digits", "--epochs", "1", "--exact-epochs", "1"),
         *("--samples", "256", "--width", "2"),
     ],
+    "certify_network.py": [
+        *("--samples", "128", "--width", "2", "--epochs", "1"),
+        *("--posterior-epochs", "1", "--passes", "1", "--out", "out.json"),
+    ],
     "darc1_mnist.py": [
         *("--data", "digits", "--epochs", "2", "--samples", "128"),
         *("--seeds", "2", "--width", "4"),
@@ -35,6 +39,7 @@ OPTIONS = {
 MODULES = {"architecture_code.py"}
 SAYS = {
     "certify_mnist.py": "then with probability 0.95 the network is wrong on at most",
+    "certify_network.py": "with fresh weights for each of 64 blocks",
     "darc1_mnist.py": "of that without DARC1 (paper: 0.89",
     "noise_stability_vgg.py": "the effective parameters are",
     "pick_to_learn.py": "Training again on these",
@@ -53,6 +58,7 @@ def test_every_example_is_run():
         # It compiles the Jacobians of three networks.
         pytest.param("noise_stability_vgg.py", marks=pytest.mark.slow),
         "certify_mnist.py",
+        "certify_network.py",
         "darc1_mnist.py",
         "pick_to_learn.py",
         "random_labels.py",

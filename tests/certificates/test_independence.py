@@ -126,8 +126,8 @@ def test_validation_data_of_the_standard_phase_is_compared_with_the_freeze_sampl
     shared = np.sum(run.phase_data.freeze < 12)
     bound = run.bound()
     assert [a.text for a in bound.failed] == [
-        "no input of the validation data of the standard phase is one of the freeze "
-        f"phase ({shared} are)"
+        "no input of the validation data of the standard phase is one of the samples "
+        f"of the freeze phase ({shared} are)"
     ]
     assert str(bound).startswith("NOT A GUARANTEE")
 

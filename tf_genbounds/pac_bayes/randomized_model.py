@@ -64,7 +64,7 @@ class RandomizedModel(keras.Model):
 
     >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> model = RandomizedModel(network, num_samples=64)
-    >>> model.compile("adam", BoundedCrossentropy(from_logits=True))
+    >>> model.compile("adam", gb.pac_bayes.BoundedCrossentropy(from_logits=True))
     >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
     >>> logs = model.fit(x, x[:, 0] > 0, epochs=2, verbose=0).history
     >>> sorted(logs)
