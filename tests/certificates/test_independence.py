@@ -202,8 +202,8 @@ def test_copies_of_samples_in_both_phases_are_counted():
     }
     expected = np.isin(numbers["freeze"], numbers["standard"]).sum()
     assert (
-        f"the {expected} inputs of the freeze phase that the standard phase has as well "
-        "are independent draws, and no copies"
+        f"the {expected} inputs of the samples of the freeze phase that the standard "
+        "phase has as well are independent draws, and no copies"
     ) in run.bound().statement()
 
 

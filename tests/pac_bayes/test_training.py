@@ -407,3 +407,17 @@ def test_refuses():
         run.fit((x, y), prior_epochs=0, posterior_epochs=0)
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
             run.certify(num_models=9, **wrong)
+
+
+def test_inputs_that_are_in_both_parts_are_named():
+    x, y = data()
+    of_prior, counted = split(61, 0.5, 0)
+    x[counted[:2]], y[counted[:2]] = x[of_prior[:2]], y[of_prior[:2]]
+    run = training()
+    with pytest.warns(UserWarning, match="Only 59 of 61 samples are distinct"):
+        run.fit((x, y), **SHORT)
+    texts = [a.text for a in run.certify(passes=1, blocks=4).assumptions]
+    assert (
+        "the 2 inputs of the counted examples that the prior's training has as well are "
+        "independent draws, and no copies"
+    ) in texts

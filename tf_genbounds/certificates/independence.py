@@ -103,6 +103,23 @@ class Origin:
             )
         return tuple(found)
 
+    def copies(self, counted, seen):
+        """Returns what has to hold of inputs that are in both parts: `Assumption`s.
+
+        Args:
+            counted: Nest of arrays, the inputs that are counted.
+            seen: Nest of arrays, those of the first phase.
+        """
+        repeated = count_shared(counted, seen)
+        if not repeated:
+            return ()
+        return (
+            Assumption(
+                f"the {repeated:,} inputs of {self.others} that {self.phase} has as "
+                "well are independent draws, and no copies"
+            ),
+        )
+
     def _validation(self):
         if not self.validated:
             return Assumption(

@@ -26,15 +26,13 @@ class Judge:
     """How errors of a network are counted.
 
     Attributes:
+        network: `Network`.
         decision: `Decision`.
-        output: Integer, which of the flat outputs decides.
-        end: What the output is, see `network.graph.Graph`.
         num_compared: Integer, how many examples were predicted one by one too.
     """
 
+    network: Network
     decision: Decision
-    output: int
-    end: str | None
     num_compared: int
 
     @classmethod
@@ -53,13 +51,12 @@ class Judge:
             found = Network.of(network, specs(x), None)
             decision = decision_of(found, threshold)
             compared = check_example_wise(found, Batch(x, y, 0, count))
-        class_indices(found.labels_of(y), found.output_shapes[found.output][1])
-        return cls(decision, found.output, found.end, compared)
+        return cls(found, decision, compared)
 
     def wrong(self, outputs, y):
         """Counts the errors of what `predict` returned."""
-        outputs = keras.tree.flatten(outputs)[self.output]
-        labels = class_indices(keras.tree.flatten(y)[0], outputs.shape[1])
+        outputs = keras.tree.flatten(outputs)[self.network.output]
+        labels = class_indices(self.network.labels_of(y), outputs.shape[1])
         return int(np.sum(~self.decision.right(outputs, labels)))
 
 

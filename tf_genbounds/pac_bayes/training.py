@@ -192,8 +192,9 @@ class PACBayes:
         Returns:
             `keras.callbacks.History` of all epochs; its key `"phase"` has `"prior"` or
             `"posterior"`. Only the second has `error`, the share of wrong predictions
-            while the weights moved, `kl` in nats, and `bound`, which the two would
-            give (with `delta=0.05`, without the price of finitely many draws).
+            while the weights moved and layers such as dropout were at work, `kl` in
+            nats, and `bound`, which the two would give (with `delta=0.05`, without the
+            price of finitely many draws).
 
         Raises:
             RuntimeError: Before `compile`.
@@ -330,6 +331,9 @@ class PACBayes:
                 "changed since it was trained: on the counted examples, perhaps. Call "
                 f"`fit` again. Received: model={self._network.name!r}"
             )
+        count = len(keras.tree.flatten(self._data)[0])
+        of_prior, counted = split(count, self.prior_fraction, self.seed)
+        seen = take(self._data[0], of_prior)
         return certificate_of(
             model,
             self._data,
@@ -339,7 +343,10 @@ class PACBayes:
             passes=passes,
             blocks=blocks,
             num_models=num_models,
-            assumptions=self._origin.assumptions(),
+            assumptions=(
+                *self._origin.assumptions(),
+                *self._origin.copies(take(self._data[0], counted), seen),
+            ),
         )
 
     def _begin(self):
@@ -359,9 +366,9 @@ class PACBayes:
         )
 
     def _bounded_loss(self, judge):
-        if judge.end in ("logits", "log_softmax"):
+        if judge.network.end in ("logits", "log_softmax"):
             return BoundedCrossentropy(from_logits=True)
-        if judge.end in ("softmax", "sigmoid", "hard_sigmoid"):
+        if judge.network.end in ("softmax", "sigmoid", "hard_sigmoid"):
             return BoundedCrossentropy()
         raise ValueError(
             "The end of the model does not say whether it returns probabilities or "

@@ -8,7 +8,6 @@ import numpy as np
 from tf_genbounds import backend
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.certificates.independence import Origin
-from tf_genbounds.certificates.independence import count_shared
 from tf_genbounds.data.reading import read
 from tf_genbounds.data.reading import take
 from tf_genbounds.two_phase import backup
@@ -313,15 +312,7 @@ class TwoPhaseTraining:
             ),
         ]
         seen = take(self._data[0], self.phase_data.standard)
-        repeated = count_shared(x, seen)
-        if repeated:
-            found.append(
-                Assumption(
-                    f"the {repeated:,} inputs of the freeze phase that the standard "
-                    "phase has as well are independent draws, and no copies"
-                )
-            )
-        return tuple(found)
+        return (*found, *self._origin.copies(x, seen))
 
     def _compile_model(self):
         options = dict(self._options)
