@@ -1,6 +1,10 @@
 """How wrong can a network for MNIST be? A certificate from the training data.
 
-Trains a small network, goes on while more and more of its weights are rounded, writes
+There are four ways, by `--method`: `code`, which this file is about, and `hold_out`,
+`pac_bayes` and `pick_to_learn`, for which `certify_network.py` and `pick_to_learn.py`
+are called with the other options.
+
+`code` trains a small network, goes on while more and more of its weights are rounded, writes
 the code, and certifies the decoded network, for unseen data and without a test set.
 The best published certificate of this kind is 11.6 %
 (https://arxiv.org/abs/2211.13609), and for CIFAR-10 58.2 %; try that with
@@ -21,11 +25,14 @@ With `--data digits` it takes a minute, and proves little: 1437 images are few.
 
 import argparse
 import dataclasses
+import functools
 import time
 
 import architecture_code
+import certify_network
 import keras
 import numpy as np
+import pick_to_learn
 from rich.console import Console
 from rich.table import Table
 
@@ -102,7 +109,7 @@ def train(model, x, y, loss, epochs, learning_rate, alpha, options):
     model.fit(x, y, epochs=epochs, batch_size=options.batch_size, verbose=2)
 
 
-def main(arguments=None):
+def by_code(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="mnist", help="mnist, digits, ...")
     parser.add_argument("--samples", type=int, default=60000)
@@ -178,6 +185,26 @@ def main(arguments=None):
         f"samples, and its code has {certificate.bits:,} bits, {paid:.0f} of them for "
         "the architecture. It was not: this is NO GUARANTEE."
     )
+
+
+def by_network(method, arguments):
+    certify_network.main(["--data", "mnist", "--method", method, *arguments])
+
+
+METHODS = {
+    "code": by_code,
+    "hold_out": functools.partial(by_network, "hold_out"),
+    "pac_bayes": functools.partial(by_network, "pac_bayes"),
+    "pick_to_learn": lambda rest: pick_to_learn.main(["--data", "mnist", *rest]),
+}
+
+
+def main(arguments=None):
+    # Its `--help` is that of the method.
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--method", default="code", choices=METHODS)
+    chosen, rest = parser.parse_known_args(arguments)
+    METHODS[chosen.method](rest)
 
 
 if __name__ == "__main__":

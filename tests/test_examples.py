@@ -70,3 +70,11 @@ def test_example(name, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", [name, *OPTIONS[name]])
     runpy.run_path(str(FOLDER / name), run_name="__main__")
     assert SAYS[name] in " ".join(capsys.readouterr().out.split())
+
+
+def test_certify_mnist_hands_other_methods_on(monkeypatch, capsys):
+    options = ["--data", "digits", "--samples", "64", "--width", "2", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["", "--method", "hold_out", *options])
+    runpy.run_path(str(FOLDER / "certify_mnist.py"), run_name="__main__")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "over the draw of the 32 examples, the model is wrong" in said
