@@ -3,37 +3,21 @@
 The loss, the regularizer, the layers and the metrics of logits all ask here.
 """
 
-import re
-
 import keras
 
 from tf_genbounds.functional.activations import PROBABILITIES
 from tf_genbounds.functional.activations import activation_name
+from tf_genbounds.functional.operation_kinds import kind_in_graph
+from tf_genbounds.functional.operation_kinds import kind_of
+from tf_genbounds.functional.operation_kinds import probability_of
 from tf_genbounds.keras_internals import makers_inputs
 
-# Classes of Keras' layers and of the nodes of `keras.ops`, and types of TensorFlow's
-# operations, which make probabilities of probabilities (or logarithms of them).
-_PASSING = {
-    "ActivityRegularization", "AlphaDropout", "AvgPool", "AvgPool3D", "Average",
-    "AveragePool", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D",
-    "BroadcastTo", "Cast", "Clip", "ClipByValue", "Concatenate", "ConcatV2", "Copy",
-    "Cropping1D", "Cropping2D", "Cropping3D", "DARC1Regularization",
-    "DARCRegularization", "Dropout", "EnsureShape", "ExpandDims", "Flatten", "Flip",
-    "GatherV2", "GaussianDropout", "GaussianNoise", "GetItem",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Identity",
-    "IdentityN", "Log", "Masking", "Max", "MaxPool", "MaxPool3D", "MaxPooling1D",
-    "MaxPooling2D", "MaxPooling3D", "Maximum", "Mean", "Min", "Minimum", "Moveaxis",
-    "Pack", "Pad", "PadV2", "Permute", "PreventGradient", "Ravel", "Repeat",
-    "RepeatVector", "Reshape", "ReverseV2", "Slice", "SpatialDropout1D",
-    "SpatialDropout2D", "SpatialDropout3D", "Split", "SplitV", "Squeeze", "Stack",
-    "StopGradient", "StridedSlice", "Swapaxes", "Take", "Tile", "Transpose", "Unpack",
-    "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
-    "ZeroPadding3D",
+# What makes probabilities of probabilities (or logarithms of them).
+_KEEPING = {
+    "identity", "copy", "dropout", "noise", "penalty", "reshape", "rearrangement",
+    "other_rearrangement", "average", "weighted_mean", "mean", "average_pooling",
+    "max_pooling", "global_max_pooling", "extremum", "clip", "log",
 }  # fmt: skip
-_SUMS = {"Add", "AddN", "AddV2"}
-_QUOTIENTS = {"Divide", "RealDiv", "TrueDivide"}
-_PRODUCTS = {"Mul", "Multiply"}
 
 
 def probabilities_behind(x):
@@ -63,14 +47,14 @@ def _behind(x, outer):
     kind, name, inputs = _maker(x, outer)
     if name is not None:
         return name
-    if kind in _PASSING:
+    if kind in _KEEPING:
         return next(filter(None, (_behind(*each) for each in inputs)), None)
     # A constant has no part in what a sum or a quotient of probabilities is.
     inputs = [each for each in inputs if not _is_constant(each[0])]
-    if kind in _PRODUCTS and len(inputs) == 1:
+    if kind == "product" and len(inputs) == 1:
         # Half a sum is an average. Ten times a sigmoid may well be meant as a logit.
-        return _behind(*inputs[0]) if _maker(*inputs[0])[0] in _SUMS else None
-    if kind in _SUMS or (kind in _QUOTIENTS and len(inputs) == 1):
+        return _behind(*inputs[0]) if _maker(*inputs[0])[0] == "sum" else None
+    if kind == "sum" or (kind == "quotient" and len(inputs) == 1):
         names = [_behind(*each) for each in inputs]
         return names[0] if names and all(names) else None
     return None
@@ -85,36 +69,36 @@ def _maker(x, outer):
             a tensor and the `outer` of its own.
 
     Returns:
-        A triple of the kind of the operation, the name of a function in
+        A triple of the kind of the operation (see `operation_kinds`), the name of a function in
         `PROBABILITIES` that it applies or `None`, and pairs `(tensor, outer)`, its
         inputs.
     """
     if id(x) in outer:
-        return "Identity", None, [outer[id(x)]]
+        return "identity", None, [outer[id(x)]]
     if isinstance(x, keras.KerasTensor):
         return _maker_of_symbolic(x, outer)
     # An eager tensor has no operation.
     if hasattr(x, "op"):
-        return x.op.type, _name_in_graph(x.op), [(t, outer) for t in x.op.inputs]
-    return "", "softmax" if hasattr(x, "_keras_logits") else None, []
+        inputs = [(t, outer) for t in x.op.inputs]
+        return kind_in_graph(x.op), _name_in_graph(x.op), inputs
+    return None, "softmax" if hasattr(x, "_keras_logits") else None, []
 
 
 def _maker_of_symbolic(x, outer):
     maker = makers_inputs(x)
     if maker is None:
-        return "", None, []
+        return None, None, []
     operation, _, index, inputs = maker
     inputs = [(t, outer) for t in inputs]
     while isinstance(operation, keras.layers.Wrapper):
         operation = operation.layer
     if getattr(operation, "outputs", None):  # A Functional or Sequential model.
         inner = dict(zip(map(id, operation.inputs), inputs, strict=False))
-        return "Identity", None, [(operation.outputs[index], {**outer, **inner})]
-    kind, name = type(operation).__name__, _name_of(operation)
-    activation = getattr(operation, "activation", None)
-    if kind == "Activation" and activation_name(activation) == "linear":
-        kind = "Identity"
-    return kind, name, inputs
+        return "identity", None, [(operation.outputs[index], {**outer, **inner})]
+    kind = kind_of(operation)
+    if isinstance(operation, keras.layers.Activation):
+        kind = "identity" if activation_name(operation.activation) == "linear" else None
+    return kind, _name_of(operation), inputs
 
 
 def _name_of(operation):
@@ -125,9 +109,7 @@ def _name_of(operation):
     name = activation_name(activation) or getattr(activation, "__name__", None)
     if name in PROBABILITIES:
         return name
-    # "LogSoftmax" is `log_softmax`.
-    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(operation).__name__).lower()
-    return name if name in PROBABILITIES else None
+    return probability_of(operation)
 
 
 def _name_in_graph(op):

@@ -11,13 +11,13 @@ import keras
 
 from tf_genbounds.functional.activations import PROBABILITIES
 from tf_genbounds.functional.activations import activation_name
+from tf_genbounds.functional.operation_kinds import kind_of
+from tf_genbounds.functional.operation_kinds import probability_of
 from tf_genbounds.functional.operators import LINEAR_LAYERS
 from tf_genbounds.functional.operators import linear_operator
 from tf_genbounds.functional.operators import unsupported_reason
 from tf_genbounds.keras_internals import sublayers
 from tf_genbounds.layers import gates
-from tf_genbounds.layers.darc import DARC1Regularization
-from tf_genbounds.layers.darc import DARCRegularization
 from tf_genbounds.network import taps
 from tf_genbounds.network.example_wise import mixes_examples
 from tf_genbounds.network.linear_map import LinearMap
@@ -37,55 +37,19 @@ _NORMALIZATIONS = (
     keras.layers.RMSNormalization,
     keras.layers.UnitNormalization,
 )
-# Names of the `keras.ops` nodes; the classes are not public.
-_PROBABILITY_OPS = {
-    "HardSigmoid": "hard_sigmoid",
-    "LogSigmoid": "log_sigmoid",
-    "LogSoftmax": "log_softmax",
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",  # Of the layer, too.
-}
-_ACTIVATION_OPS = {
-    "Celu", "Elu", "Gelu", "HardSigmoid", "HardSilu", "HardTanh", "LeakyRelu",
-    "LogSigmoid", "Mish", "ReLU", "Relu", "Relu6", "Selu", "Sigmoid", "Silu",
-    "Softplus", "Softsign", "Tanh",
-}  # fmt: skip
+# Kinds of operations, see `functional.operation_kinds`.
+_ACTIVATIONS = {"activation", "other_activation", "sigmoid", "hard_sigmoid"}
 # They pass the numbers of each example on, in their order.
-_PASSING_LAYERS = (
-    keras.layers.Dropout,
-    keras.layers.Flatten,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.Identity,
-    keras.layers.Reshape,
-    DARC1Regularization,
-    DARCRegularization,
-)
-_PASSING_OPS = {"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze"}
+_PASSING = {"identity", "dropout", "noise", "penalty", "reshape"}
 # Means of probabilities are probabilities, of logits logits.
-_MEANS = (
-    keras.layers.Average,
-    keras.layers.AveragePooling1D,
-    keras.layers.AveragePooling2D,
-    keras.layers.AveragePooling3D,
-    keras.layers.GlobalAveragePooling1D,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalAveragePooling3D,
-)
+_MEANS = {"average", "average_pooling", "mean"}
+_PRODUCTS = {"product", "quotient"}
 # They make logits of logits.
-_AFFINE_LAYERS = (
-    keras.layers.Add,
-    keras.layers.BatchNormalization,
-    keras.layers.Rescaling,
-    keras.layers.Subtract,
-)
-_AFFINE_OPS = {"Add", "Divide", "Multiply", "Negative", "Subtract", "TrueDivide"}
+_AFFINE = {"sum", "difference", "negative", "rescaling", "batch_norm", *_PRODUCTS}
 # They shrink no norm by a nonlinearity. Others may, as `maximum(x, 0)` does.
-_HARMLESS_OPS = {
-    "Add", "AveragePool", "Cast", "Concatenate", "ExpandDims", "Flip", "GetItem",
-    "Identity", "MaxPool", "Mean", "Moveaxis", "Multiply", "Pad", "Ravel",
-    "Repeat", "Reshape", "Roll", "Split", "Squeeze", "Stack", "Subtract", "Sum",
-    "Swapaxes", "Take", "Tile", "Transpose", "TrueDivide",
+_HARMLESS = {
+    "identity", "reshape", "rearrangement", "other_rearrangement", "sum", "difference",
+    "total", "mean", "average_pooling", "max_pooling", "negative", *_PRODUCTS,
 }  # fmt: skip
 
 
@@ -278,20 +242,20 @@ class Graph:
         name = _probability(call)
         if name is not None:
             return name
-        operation, kind = call.operation, type(call.operation).__name__
+        operation, kind = call.operation, kind_of(call.operation)
         if not _is_known(operation):
             return None
         # Layers of ours that have an activation stand for linear ones.
         ours = _is_ours(operation) and "activation" in vars(operation)
         if ours or _is_linear(operation):
             return None if _has_activation(call) else "logits"
-        if _passes_on(call) or isinstance(operation, _MEANS):
+        if _passes_on(call) or kind in _MEANS:
             ends = {self._end(t) for t in call.inputs}
             return ends.pop() if len(ends) == 1 else None
-        if isinstance(operation, _AFFINE_LAYERS) or kind in _AFFINE_OPS:
+        if kind in _AFFINE:
             # Constants have no producer among the calls.
             made = [t for t in call.inputs if id(t) in self._producer]
-            product = kind in ("Divide", "Multiply", "TrueDivide") and len(made) != 1
+            product = kind in _PRODUCTS and len(made) != 1
             if made and not product and {self._end(t) for t in made} == {"logits"}:
                 return "logits"
         return None
@@ -313,7 +277,7 @@ def _probability(call):
     if call.pre_activation is not None:
         name = activation_name(vars(call.operation)["activation"])
         return name if name in PROBABILITIES else None
-    return _PROBABILITY_OPS.get(type(call.operation).__name__)
+    return probability_of(call.operation)
 
 
 def _passes_on(call):
@@ -321,9 +285,7 @@ def _passes_on(call):
     operation = call.operation
     if isinstance(operation, keras.layers.Activation):
         return activation_name(vars(operation)["activation"]) == "linear"
-    if type(operation).__name__ in _PASSING_OPS and _is_keras(operation):
-        return True
-    return type(operation) in _PASSING_LAYERS
+    return kind_of(operation) in _PASSING
 
 
 def _is_keras(operation):
@@ -349,7 +311,7 @@ def _has_activation(call):
         return True
     if call.pre_activation is not None:
         return activation_name(vars(operation)["activation"]) != "linear"
-    return _is_keras(operation) and type(operation).__name__ in _ACTIVATION_OPS
+    return kind_of(operation) in _ACTIVATIONS
 
 
 def _is_known(operation):
@@ -359,7 +321,7 @@ def _is_known(operation):
         return False
     if isinstance(operation, keras.Layer):
         return not isinstance(operation, keras.layers.Lambda)
-    return type(operation).__name__ in _ACTIVATION_OPS | _HARMLESS_OPS
+    return kind_of(operation) in _ACTIVATIONS | _HARMLESS
 
 
 def _has_own_weights(operation):

@@ -6,18 +6,11 @@ from keras import ops
 
 from tf_genbounds import backend
 from tf_genbounds.data.batches import batches
+from tf_genbounds.functional.operation_kinds import probability_of
 from tf_genbounds.keras_internals import run_through_graph
 from tf_genbounds.network.model import functional_graph
 from tf_genbounds.two_phase.path_pass import path_operations
 from tf_genbounds.two_phase.piecewise_linear import kind
-
-# Classes of `keras.ops` nodes, by the names of their functions.
-_NODES = {
-    "LogSigmoid": "log_sigmoid",
-    "LogSoftmax": "log_softmax",
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",
-}
 
 
 def logits_of(model, x, *, output, batch_size):
@@ -83,7 +76,7 @@ def end_of(model, output):
             function = getattr(operation, "activation", None)
             if function is not None:
                 return function.__name__
-            return _NODES[type(operation).__name__]
+            return probability_of(operation)
     return None
 
 

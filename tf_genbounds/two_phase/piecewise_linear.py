@@ -4,96 +4,31 @@ Two-phase training copies them into two branches, and path sums go through
 them by one rule for each kind.
 """
 
-import keras
 from keras import layers
 
 from tf_genbounds.functional import activations as logits
 from tf_genbounds.functional.activations import activation_name
 from tf_genbounds.functional.activations import leaky_slope
+from tf_genbounds.functional.operation_kinds import kind_of
 from tf_genbounds.functional.operators import LINEAR_LAYERS
 from tf_genbounds.functional.operators import unsupported_reason
 from tf_genbounds.layers import gates
-from tf_genbounds.layers.darc import DARC1Regularization
-from tf_genbounds.layers.darc import DARCRegularization
 
+# By the kinds of all operations, see `functional.operation_kinds`.
 _KINDS = {
-    "linear": LINEAR_LAYERS,
-    "batch_norm": (
-        layers.BatchNormalization,
-        gates.FixedStatisticsBatchNormalization,
-    ),
-    "activation": (layers.ReLU, layers.LeakyReLU, layers.PReLU),
-    "max_pooling": (
-        layers.MaxPooling1D,
-        layers.MaxPooling2D,
-        layers.MaxPooling3D,
-    ),
-    "global_max_pooling": (
-        layers.GlobalMaxPooling1D,
-        layers.GlobalMaxPooling2D,
-        layers.GlobalMaxPooling3D,
-    ),
-    "average_pooling": (
-        layers.AveragePooling1D,
-        layers.AveragePooling2D,
-        layers.AveragePooling3D,
-    ),
-    "mean": (
-        layers.GlobalAveragePooling1D,
-        layers.GlobalAveragePooling2D,
-        layers.GlobalAveragePooling3D,
-    ),
-    "merge": (layers.Add, layers.Average, layers.Subtract),
-    "scale": (layers.Rescaling,),
-    "rearrangement": (
-        layers.Concatenate,
-        layers.Cropping1D,
-        layers.Cropping2D,
-        layers.Cropping3D,
-        layers.Flatten,
-        layers.Permute,
-        layers.RepeatVector,
-        layers.Reshape,
-        layers.UpSampling1D,
-        layers.UpSampling2D,
-        layers.UpSampling3D,
-        layers.ZeroPadding1D,
-        layers.ZeroPadding2D,
-        layers.ZeroPadding3D,
-    ),
-    "dropout": (
-        layers.Dropout,
-        layers.GaussianDropout,
-        layers.SpatialDropout1D,
-        layers.SpatialDropout2D,
-        layers.SpatialDropout3D,
-    ),
-    "identity": (layers.Identity, layers.InputLayer),
-    "penalty": (DARC1Regularization, DARCRegularization),
-    "probabilities": (layers.Softmax,),
-}
-# Classes of `keras.ops` nodes, which are not public, by name.
-_NODES = {
-    "activation": {"LeakyRelu", "ReLU", "Relu", "Relu6"},
-    "max_pooling": {"MaxPool"},
-    "average_pooling": {"AveragePool"},
-    "mean": {"Mean"},
-    "merge": {"Add", "Subtract"},
-    "scale": {"Divide", "Multiply", "Negative", "TrueDivide"},
-    "rearrangement": {
-        "Concatenate",
-        "ExpandDims",
-        "GetItem",
-        "Moveaxis",
-        "Reshape",
-        "Squeeze",
-        "Stack",
-        "Sum",
-        "Swapaxes",
-        "Transpose",
-    },
-    "identity": {"Cast", "Identity"},
-    "probabilities": {"LogSoftmax", "LogSigmoid", "Sigmoid", "Softmax"},
+    "batch_norm": {"batch_norm"},
+    "activation": {"activation"},
+    "max_pooling": {"max_pooling"},
+    "global_max_pooling": {"global_max_pooling"},
+    "average_pooling": {"average_pooling"},
+    "mean": {"mean"},
+    "merge": {"sum", "difference", "average"},
+    "scale": {"rescaling", "product", "quotient", "negative"},
+    "rearrangement": {"rearrangement", "reshape", "total"},
+    "dropout": {"dropout"},
+    "identity": {"identity"},
+    "penalty": {"penalty"},
+    "probabilities": {"sigmoid", "softmax"},
 }
 # What may end a network whose logits decide. Not a hard sigmoid: it makes equal
 # what differed, so that what the logits decide the output may not.
@@ -118,13 +53,7 @@ def kind(operation):
         return activation_kind(operation.activation)
     if isinstance(operation, gates.GATES):
         return None, "is frozen already"
-    if isinstance(operation, keras.Layer):
-        found = _kind_of_layer(operation)
-    elif not type(operation).__module__.startswith("keras."):
-        found = None
-    else:
-        name = type(operation).__name__
-        found = next((k for k, names in _NODES.items() if name in names), None)
+    found = _kind(operation)
     if found is None:
         return None, "is not linear for a fixed activation pattern"
     reason = _reason(operation, found)
@@ -169,12 +98,14 @@ def slopes(activation):
     return None
 
 
-def _kind_of_layer(layer):
-    # The linear layers say themselves whether a subclass changed their map; of
-    # others, a subclass may compute anything.
-    if isinstance(layer, LINEAR_LAYERS):
+def _kind(operation):
+    # The linear layers say themselves whether a subclass changed their map.
+    if isinstance(operation, LINEAR_LAYERS):
         return "linear"
-    return next((k for k, classes in _KINDS.items() if type(layer) in classes), None)
+    known = kind_of(operation)
+    if isinstance(operation, layers.Multiply):
+        return None  # Of two branches. The node may be a product with a constant.
+    return next((k for k, of in _KINDS.items() if known in of), None)
 
 
 def _reason(operation, found):
