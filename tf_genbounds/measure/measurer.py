@@ -12,34 +12,27 @@ from tf_genbounds import backend
 from tf_genbounds.checks import check_choice
 from tf_genbounds.checks import check_positive
 from tf_genbounds.data.batches import batches
-from tf_genbounds.data.batches import class_indices
 from tf_genbounds.data.batches import num_batches
 from tf_genbounds.data.batches import tensors
 from tf_genbounds.data.forms import in_batches
-from tf_genbounds.functional.margins import margins
 from tf_genbounds.functional.noise_stability import sample_norm
 from tf_genbounds.measure import weight_norms
-from tf_genbounds.measure.decision import decision_of
+from tf_genbounds.measure.decided_margins import DecidedMargins
+from tf_genbounds.measure.decided_margins import look_like_probabilities
 from tf_genbounds.measure.decision import specs
 from tf_genbounds.measure.jacobians import Jacobians
-from tf_genbounds.measure.layer_measurements import LayerMeasurements
-from tf_genbounds.measure.layer_measurements import PairMeasurements
-from tf_genbounds.measure.measurements import Measurements
-from tf_genbounds.measure.notes import notes_of_biases
-from tf_genbounds.measure.notes import notes_of_layers
-from tf_genbounds.measure.notes import notes_of_probes
 from tf_genbounds.measure.quantities import ALL
 from tf_genbounds.measure.quantities import OF_PAIRS
 from tf_genbounds.measure.quantities import OF_SAMPLES
 from tf_genbounds.measure.samples import sample_quantities
 from tf_genbounds.measure.smoothness import NOISES
 from tf_genbounds.measure.smoothness import Smoothness
+from tf_genbounds.measure.summary import summarize
 from tf_genbounds.network.initial_weights import initial_values
 from tf_genbounds.network.model import check_built
 from tf_genbounds.network.model import check_shapes
 from tf_genbounds.network.model import sizes_may_vary
 from tf_genbounds.network.network import Network
-from tf_genbounds.network.pairs import pair_notes
 
 
 class Measurer:
@@ -120,8 +113,24 @@ class Measurer:
             key: np.concatenate([part[key] for part in parts])
             for key in (parts[0] if parts else ())
         }
-        weights = self._weight_norms(variables, values, self.initial)
-        return self._result(weights, per_sample)
+        return summarize(
+            self._network,
+            self._maps,
+            self._weight_norms(variables, values, self.initial),
+            per_sample,
+            wanted=self._wanted,
+            margins=self._margins,
+            pairs=self._pairs,
+            jacobians=self._jacobians,
+            settings={
+                "model": self.model.name,
+                "bias": self._bias,
+                "dtype": "float32",
+                "seed": self._seed,
+                **(self._jacobian_options if self._jacobians else {}),
+                **(self._noise_options if self._smoothness else {}),
+            },
+        )
 
     def check(self, data, *, num_samples=None, batch_size=128):
         """Prepares, and refuses data of which any sample does not fit."""
@@ -130,8 +139,8 @@ class Measurer:
         if not self._of_data:
             return
         for batch in batches(data, **limits):
-            if "margins" in self._wanted:
-                self._labels(batch)
+            if self._margins is not None:
+                self._margins.labels(batch)
 
     def _largest_shapes(self, batch, shapes):
         """Returns the largest shape so far of each input."""
@@ -166,12 +175,6 @@ class Measurer:
         )
         self._shapes = shapes
 
-    def _labels(self, batch):
-        """Returns the class of each sample of a batch, without padding."""
-        _, num_classes = self._network.output_shapes[self._network.output]
-        labels = self._network.labels_of(batch.y)[: batch.count]
-        return class_indices(labels, num_classes, batch.start)
-
     def prepare(self, data, *, num_samples=None, batch_size=128):
         """Reads the network off the first batch; runs nothing."""
         batch = next(batches(data, num_samples=num_samples, batch_size=batch_size))
@@ -194,15 +197,9 @@ class Measurer:
                     f"Received: quantities={self._quantities}"
                 )
             wanted.discard("margins")
-        self._decision = None
+        self._margins = None
         if "margins" in wanted:
-            self._decision = decision_of(network, self._threshold)
-        # Means of probabilities have no logits, and a threshold is of the output.
-        self._of_output = self._decision is not None and (
-            self._threshold is not None
-            or bool(self._decision.threshold)
-            and network.logits is None
-        )
+            self._margins = DecidedMargins(network, self._threshold)
         self._maps, self._wanted = maps, wanted
         self._of_data = wanted.intersection(OF_SAMPLES + OF_PAIRS)
         self._sample_step = backend.jit(
@@ -252,11 +249,10 @@ class Measurer:
         norms = _input_norms(batch.x)
         if norms is not None:
             found["input_norm"] = norms[: batch.count]
-        if "margins" in self._wanted:
+        if self._margins is not None:
             outputs = ops.convert_to_numpy(outputs)[: batch.count]
-            labels = self._labels(batch)
-            found["margins"] = self._margins(logits, outputs, labels)
-            found["probable"] = _look_like_probabilities(logits)
+            found["margins"] = self._margins(logits, outputs, batch)
+            found["probable"] = look_like_probabilities(logits)
         if self._jacobians is not None:
             found.update(self._pair_quantities(values, batch, advance))
         if self._smoothness is not None:
@@ -264,18 +260,6 @@ class Measurer:
             for name, rho in smoothness.items():
                 found["interlayer_smoothness", name] = rho
         return found
-
-    def _margins(self, logits, outputs, labels):
-        """Margins on the logits, with the signs of what the outputs decide.
-
-        A sigmoid that is 1 in float32 decides nothing any more, whatever its logit.
-        """
-        if self._of_output:
-            logits = outputs - np.float32(self._decision.threshold)
-        found = ops.convert_to_numpy(margins(logits, labels))
-        least = np.finfo("float32").tiny
-        right = self._decision.right(outputs, labels)
-        return np.where(right, np.maximum(found, least), np.minimum(found, 0))
 
     def _pair_quantities(self, values, batch, advance):
         """Cushions and spreads, of pairs and of layers."""
@@ -293,84 +277,6 @@ class Measurer:
                 found[key] = merge(found[key], value) if key in found else value
         return found
 
-    def _result(self, weights, per_sample):
-        """Puts the numbers of all steps together."""
-        distributions = {
-            key: values for key, values in per_sample.items() if isinstance(key, tuple)
-        }
-        layers = {}
-        for name, linear in self._maps.items():
-            layer = LayerMeasurements(**linear.facts(), **weights[name])
-            fields = {}
-            if linear.activations == () and ("activation_contraction" in self._wanted):
-                fields["activation_contraction"] = 1.0
-            if linear.sources == () and "activation_contraction" in self._wanted:
-                fields["pooled_contraction"] = 1.0
-            if self._jacobians and not any(name == i for i, _ in self._pairs):
-                # The last layer: there is none after it.
-                fields["minimal_interlayer_cushion"] = linear.num_channels**-0.5
-                fields["jacobian_spread"] = 1.0
-            layers[name] = layer.summarized(distributions, **fields)
-        found = {}
-        pairs = self._summarized_pairs(distributions)
-        notes = [
-            *self._network.notes,
-            *notes_of_biases(self._maps),
-            *notes_of_layers(layers),
-            *pair_notes(self._pairs),
-            *notes_of_probes(pairs),
-        ]
-        if per_sample:
-            found["max_output_norm"] = float(np.max(per_sample["output_norm"]))
-        if "input_norm" in per_sample:
-            found["max_input_norm"] = float(np.max(per_sample["input_norm"]))
-        if self._of_output:
-            notes.append(
-                "The margins are distances of the output from the threshold "
-                f"{self._decision.threshold:g}, not of logits from 0."
-            )
-        if "margins" in self._wanted:
-            found["margins"] = per_sample["margins"]
-            # Counted, since a float32 mean is not a multiple of 1 / m.
-            found["train_error"] = float(np.mean(~(found["margins"] > 0)))
-            if per_sample["probable"].all():
-                notes.append(
-                    "Every output is a probability vector: if the model ends "
-                    "in a softmax, the margins are not those of the logits."
-                )
-        return Measurements(
-            layers=layers,
-            pairs=pairs,
-            num_samples=len(next(iter(per_sample.values()), ())),
-            unsupported=self._network.unsupported,
-            notes=tuple(notes),
-            settings={
-                "model": self.model.name,
-                **({} if self._decision is None else {"decision": str(self._decision)}),
-                "bias": self._bias,
-                "dtype": "float32",
-                "seed": self._seed,
-                **(self._jacobian_options if self._jacobians else {}),
-                **(self._noise_options if self._smoothness else {}),
-            },
-            distributions=distributions,
-            **found,
-        )
-
-    def _summarized_pairs(self, distributions):
-        if self._jacobians is None:
-            return {}
-        return {
-            names: PairMeasurements.of(
-                names,
-                distributions,
-                num_probes=self._jacobians.num_probes(names[1]),
-                cut=pair.cut,
-                normalized=pair.normalized,
-            )
-            for names, pair in self._pairs.items()
-        }
-
 
 def _input_norms(x):
     """Returns the norm of each input, `None` for tokens and the like."""
@@ -379,15 +285,6 @@ def _input_norms(x):
         return None
     norms = [ops.convert_to_numpy(sample_norm(ops.cast(p, "float32"))) for p in parts]
     return functools.reduce(np.hypot, norms)
-
-
-def _look_like_probabilities(logits):
-    """Whether each row lies in [0, 1] and sums to 1."""
-    return (
-        (logits >= 0).all(axis=1)
-        & (np.abs(logits.sum(axis=1) - 1) < 1e-3)
-        & (logits.shape[1] > 1)
-    )
 
 
 def _refuse_bias(maps):
