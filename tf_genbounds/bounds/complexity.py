@@ -14,6 +14,11 @@ class LayerComplexity:
         name: Name of the layer.
         value: Its number, in the unit of the whole.
         num_parameters: Number of weights of the layer, or `None`.
+
+    Example:
+
+    >>> LayerComplexity("dense", 12.0, num_parameters=12).value
+    12.0
     """
 
     name: str
@@ -45,6 +50,11 @@ class Complexity(Statement):
         layers: `LayerComplexity`s, if it is a sum over layers.
         assumptions: `Assumption`s.
         terms: The factors or summands of the formula, by name.
+
+    Example:
+
+    >>> Complexity("parameters", 12.0, unit="weights", formula="count", reference="").value
+    12.0
     """
 
     name: str

@@ -22,6 +22,14 @@ class ConcentrationConstants:
         delta: Failure probability; `None` in plug-in mode.
         num_samples: Size of the sample.
         assumptions: Tuple of `Assumption`.
+
+    Example:
+
+    >>> constants = ConcentrationConstants(
+    ...     0.1, 0.2, 0.1, mode="plug-in", delta=None, num_samples=100, assumptions=()
+    ... )
+    >>> constants.beta2
+    0.2
     """
 
     beta1: float

@@ -41,6 +41,11 @@ class Assumption:
         text: The condition, as a claim.
         status: `"checked"` if the numbers at hand confirm it, `"failed"` if
             they refute it, `"unchecked"` if it is up to the reader.
+
+    Example:
+
+    >>> Assumption.of("the weights are the prior's", False).status
+    'failed'
     """
 
     text: str

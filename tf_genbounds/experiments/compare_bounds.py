@@ -16,6 +16,11 @@ class BoundComparison(Result):
         complexities: `Complexity`s by name; see `Measurements.complexities`.
         margin: The margin that every row has.
         num_samples: Number of samples of the margins.
+
+    Example:
+
+    >>> BoundComparison("network", {}, margin=1.0, num_samples=100).margin
+    1.0
     """
 
     model: str

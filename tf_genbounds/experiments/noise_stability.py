@@ -25,6 +25,11 @@ class NoiseStability(Result):
 
     Attributes:
         measurements: `Measurements` by the label of the network.
+
+    Example:
+
+    >>> NoiseStability({}).measurements
+    {}
     """
 
     measurements: dict

@@ -41,6 +41,13 @@ class Measurements(Result):
         settings: How it was measured: `bias`, `seed`, `dtype`, `model`, ...
         distributions: Per-sample values, by `(quantity, layer)`, or by
             `(quantity, (i, j))`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])
+    >>> found = gb.measure(model, (np.ones((2, 4), "float32"), np.array([0, 1])))
+    >>> found.num_samples, found.train_error, list(found.layers)
+    (2, 0.5, ['d'])
     """
 
     layers: dict

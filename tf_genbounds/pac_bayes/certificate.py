@@ -41,6 +41,17 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
         fingerprints: Dict: sha256 of the weights and of the data, in any order and in
             their order, and the versions.
         settings: Dict: what `verify` needs to compute it again.
+
+    Example:
+
+    >>> x = np.random.default_rng(0).normal(size=(60, 2)).astype("float32")
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> training = gb.pac_bayes.PACBayes(model, prior_fraction=0.0)
+    >>> training.compile(loss="mse")
+    >>> _ = training.fit((x, x[:, 0] > 0), prior_epochs=0, posterior_epochs=0)
+    >>> certificate = training.certify(passes=1, blocks=60)
+    >>> certificate.num_samples, certificate.num_prior, certificate.delta
+    (60, 0, 0.05)
     """
 
     bound: Bound

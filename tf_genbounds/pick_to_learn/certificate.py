@@ -37,6 +37,19 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
         fingerprints: Dict: sha256 of the weights and, in any order, of the data, and
             the versions.
         settings: Dict: what `verify` needs to compute it again.
+
+    Example:
+
+    >>> x = np.random.default_rng(0).normal(size=(60, 2)).astype("float32")
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> training = gb.pick_to_learn.PickToLearn(model, picks=2)
+    >>> training.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    >>> _ = training.fit(
+    ...     (x, (x[:, 0] > 0).astype(int)), rounds=2, steps_per_round=1, verbose=0
+    ... )
+    >>> certificate = training.certificate()
+    >>> certificate.num_picked, len(certificate.picked), certificate.num_samples
+    (4, 4, 60)
     """
 
     bound: Bound

@@ -52,6 +52,14 @@ class Report(Result):
             training was not recorded.
         baseline: Another `Report` that is shown beside this one, or `None`.
         version: Version of `tf_genbounds` that measured.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])
+    >>> data = np.ones((2, 4), "float32"), np.array([0, 1])
+    >>> report = gb.report(model, data)
+    >>> report.train.train_error, report.bounds
+    (0.5, {})
     """
 
     title: str

@@ -20,6 +20,12 @@ class PhaseData:
         freeze: Sorted integer array, indices of the second phase's samples.
         seed: The seed that decided.
         digest: Hexadecimal hash of the data, to recognize it.
+
+    Example:
+
+    >>> data = PhaseData.of((np.ones((10, 2)), np.ones(10)), standard_fraction=0.3, seed=0)
+    >>> len(data.standard), len(data.freeze)
+    (3, 7)
     """
 
     standard: np.ndarray

@@ -30,6 +30,12 @@ class FilterProjection:
         locations: Integer, how many positions the output has.
         seed: Integer, of the random kernels.
         layer: Integer that tells the random kernels of this one from others.
+
+    Example:
+
+    >>> found = FilterProjection(np.ones(6), (3, 3, 1, 4), 3, 2, locations=4, seed=0, layer=0)
+    >>> found.num_filters * found.independence == len(found.numbers)
+    True
     """
 
     numbers: np.ndarray

@@ -22,6 +22,12 @@ class Sparse:
         vector: Float64 array: zero but at `support`.
         support: Integer array, where entries were kept.
         step: Float, of whose multiples the entries are, or `None`.
+
+    Example:
+
+    >>> found = Sparse(np.array([0.0, 2.0]), support=np.array([1]), step=None)
+    >>> found.vector[found.support].tolist()
+    [2.0]
     """
 
     vector: np.ndarray

@@ -29,6 +29,12 @@ class Projection:
         seed: Integer, of the random matrices.
         layer: Integer that tells the matrices of this kernel from others.
         distribution: `"rademacher"` or `"gaussian"`.
+
+    Example:
+
+    >>> found = Projection(np.ones(5), (3, 4), seed=0, layer=0, distribution="rademacher")
+    >>> len(found.numbers), found.shape
+    (5, (3, 4))
     """
 
     numbers: np.ndarray
@@ -126,6 +132,8 @@ def matrix_project(
 def num_matrices(epsilon, eta, constant="safe"):
     """Returns the number `k` of random matrices; see `matrix_project`.
 
+    Example:
+
     >>> [num_matrices(0.3, 0.1, constant) for constant in ("paper", "safe")]
     [26, 205]
     """
@@ -142,7 +150,13 @@ def num_matrices(epsilon, eta, constant="safe"):
 
 
 def project(kernel, count, *, seed, layer=0, distribution="rademacher"):
-    """Computes `count` inner products; see `matrix_project`."""
+    """Computes `count` inner products; see `matrix_project`.
+
+    Example:
+
+    >>> project(np.eye(3), 4, seed=0).numbers.shape
+    (4,)
+    """
     check_choice("distribution", distribution, tuple(DISTRIBUTIONS))
     kernel = check_finite(kernel).astype("float32")
     if count < 1:

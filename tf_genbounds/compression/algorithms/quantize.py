@@ -16,6 +16,12 @@ class Quantized:
         indices: Integer array from `-n` to `n`, in the shape of the array.
         step: Float32, the distance of two levels.
         num_levels: Integer, `2 n + 1`.
+
+    Example:
+
+    >>> found = Quantized(np.array([-1, 0, 1]), np.float32(0.5), num_levels=3)
+    >>> (found.indices * found.step).tolist()
+    [-0.5, 0.0, 0.5]
     """
 
     indices: np.ndarray

@@ -18,6 +18,12 @@ class Factors:
         rank: Integer.
         error: Float, `||Ahat - A||_2` of the kernels as matrices: the largest
             singular value that was left out.
+
+    Example:
+
+    >>> factors = truncate_svd(np.diag([3.0, 2.0, 1.0]), rank=2)
+    >>> factors.first.shape, factors.second.shape, round(float(factors.error), 4)
+    ((3, 2), (2, 3), 1.0)
     """
 
     first: np.ndarray

@@ -47,6 +47,14 @@ class Compressed:
             architecture and the seed.
         initial: List of the arrays that the code's numbers are added to, or
             `None`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> compressed = gb.compress(model, (x, (x[:, 0] > 0).astype(int)))
+    >>> len(compressed.code) == compressed.certificate.bits
+    True
     """
 
     model: keras.Model
