@@ -8,6 +8,7 @@ import pytest
 import simulation
 from keras import layers
 from keras import ops
+from scipy import stats
 
 import tf_genbounds as gb
 from tf_genbounds.pac_bayes import BoundedCrossentropy
@@ -15,11 +16,11 @@ from tf_genbounds.pac_bayes import PACBayes
 from tf_genbounds.pac_bayes import RandomizedModel
 from tf_genbounds.pac_bayes.certificate import certificate_of
 from tf_genbounds.pac_bayes.certificate import shares
-from tf_genbounds.pac_bayes.certificate import split
+from tf_genbounds.pac_bayes.counted import split
 from tf_genbounds.pac_bayes.gibbs import Judge
+from tf_genbounds.pac_bayes.gibbs import fresh_seed
 from tf_genbounds.pac_bayes.gibbs import in_blocks
 from tf_genbounds.pac_bayes.randomized_model import copies
-from tf_genbounds.pac_bayes.randomized_model import stream_seed
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SHORT = dict(prior_epochs=2, posterior_epochs=2, verbose=0)
@@ -80,7 +81,7 @@ def test_errors_against_weights_that_are_set_by_hand(run):
     x, y = data()
     generator = np.random.default_rng([1, 0])
     counted = generator.permutation(61)[30:]
-    seeds = keras.random.SeedGenerator(stream_seed(1, 3))
+    seeds = keras.random.SeedGenerator(fresh_seed(run.model, 3))
     copy = network()
     copy.set_weights(copies(run.model.network.weights))
     kernels = [copy.layers[0].kernel, copy.layers[0].bias]
@@ -352,6 +353,7 @@ def test_certificates_hold_for_the_worst_posterior():
             (x, y),
             judge,
             prior_fraction=0.0,
+            seed=0,
             delta=delta,
             passes=1,
             blocks=samples,
@@ -421,3 +423,86 @@ def test_inputs_that_are_in_both_parts_are_named():
         "the 2 inputs of the counted examples that the prior's training has as well are "
         "independent draws, and no copies"
     ) in texts
+
+
+def test_a_drawn_network():
+    x, y = data()
+    run = training()
+    run.fit((x, y), **SHORT)
+    network, certificate = run.certify_draw(0.1)
+    weights = copies(network.trainable_variables)
+    model = run.model
+    # The slow twin: densities of SciPy, weight by weight.
+    log_ratio = sum(
+        np.sum(
+            stats.norm.logpdf(np.float64(w), np.float64(m), np.float64(s))
+            - stats.norm.logpdf(np.float64(w), np.float64(w0), 0.1)
+        )
+        for w, m, s, w0 in zip(
+            weights,
+            copies(model.means),
+            copies(model.stds()),
+            copies(model.network.trainable_variables),
+            strict=True,
+        )
+    )
+    assert certificate.log_ratio == pytest.approx(log_ratio, rel=1e-6)
+    _, counted = split(61, 0.5, 0)
+    outputs = network.predict(x[counted], verbose=0)
+    errors = np.sum(np.argmax(outputs, axis=1) != y[counted])
+    assert certificate.errors == errors
+    bound = gb.bounds.disintegrated_bound(
+        errors / 31, log_ratio=certificate.log_ratio, num_samples=31, delta=0.1
+    )
+    assert certificate.value == bound.value
+    assert certificate.num_prior == 30
+    text = str(certificate)
+    assert "of the 31 examples that are counted and the one draw of the weights" in text
+    assert "the weights are one draw from the posterior" in str(certificate.bound)
+    # One draw for each posterior; another one is another run.
+    again, other = run.certify_draw(0.1)
+    assert other == certificate
+    with pytest.raises(ValueError, match="2 different runs"):
+        run.certify(passes=1, blocks=4)
+    for a, b in zip(weights, copies(again.trainable_variables), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    read = gb.Certificate.from_json(certificate.to_json())
+    assert read == certificate
+    assert read.verify(network, (x, y), posterior=model) is read
+    with pytest.raises(ValueError, match="sha256 of the weights"):
+        read.verify(run.mean_model, (x, y), posterior=model)
+    with pytest.raises(ValueError, match="sha256 of the data in their order"):
+        read.verify(network, (x[::-1], y[::-1]), posterior=model)
+    changed = dataclasses.replace(read, log_ratio=0.0)
+    with pytest.raises(ValueError, match="the log ratio"):
+        changed.verify(network, (x, y), posterior=model)
+
+
+def test_draws_of_another_posterior_are_others():
+    model = RandomizedModel(network(), 10)
+    seeds = {fresh_seed(model, 3), fresh_seed(model, 4)}
+    model.means[0].assign(copies(model.means)[0] + 1e-3)
+    assert len(seeds | {fresh_seed(model, 3), fresh_seed(model, 4)}) == 4
+
+
+def test_drawn_networks_hold_as_often_as_they_should():
+    """Labels are noise, and the posterior follows them: the risk is 1/2 anyway."""
+    samples, delta, trials = 20, 0.4, 4000
+    generator = np.random.default_rng(0)
+    x = np.sign(np.linspace(-1, 1, samples))
+    violations = ignored = 0
+    for _ in range(trials):
+        y = generator.integers(0, 2, samples) * 2 - 1
+        mean = 1.0 if np.mean(x * y) > 0 else -1.0
+        w = generator.normal(mean, 0.3)
+        empirical = np.mean(np.sign(w * x) != y)
+        ratio = gb.bounds.gaussian_log_ratio([w], [mean], [0.3], [0.0], [1.0])
+        for log_ratio in (ratio, 0.0):
+            value = gb.bounds.disintegrated_bound(
+                empirical, log_ratio=log_ratio, num_samples=samples, delta=delta
+            ).value
+            violations += value < 0.5 and log_ratio == ratio
+            ignored += value < 0.5 and log_ratio == 0.0
+    assert violations <= simulation.most_failures(trials, delta)
+    assert ignored > violations

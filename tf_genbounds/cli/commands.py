@@ -105,6 +105,12 @@ def verify(arguments):
             "own code: `certificate.verify(model, data, training=...)` in Python. "
             f"Received: certificate={arguments.certificate!r}"
         )
+    if certificate.kind == "pac_bayes_draw":
+        raise ValueError(
+            "A network that was drawn is verified with what it was drawn from: "
+            "`certificate.verify(model, data, posterior=...)` in Python. "
+            f"Received: certificate={arguments.certificate!r}"
+        )
     model, data = _load_model(arguments.model), load(arguments.data, arguments.split)
     certificate.verify(model, data)
     print(certificate.to_json() if arguments.json else f"Verified. {certificate}")

@@ -2,9 +2,7 @@
 
 import dataclasses
 import decimal
-import hashlib
 
-import keras
 import numpy as np
 
 from tf_genbounds.bounds import Assumption
@@ -16,15 +14,13 @@ from tf_genbounds.bounds import pac_bayes_bound
 from tf_genbounds.certificates import fingerprints
 from tf_genbounds.certificates.certificate import Certificate
 from tf_genbounds.certificates.certificate import refuse_differences
-from tf_genbounds.data.batches import Batch
 from tf_genbounds.data.reading import read_pair
-from tf_genbounds.data.repeats import row_digests
+from tf_genbounds.pac_bayes import counted as parts
 from tf_genbounds.pac_bayes.gibbs import Judge
 from tf_genbounds.pac_bayes.gibbs import count_errors
 from tf_genbounds.pac_bayes.gibbs import in_blocks
 from tf_genbounds.pac_bayes.randomized_model import RandomizedModel
 
-_SPLIT = 0  # What a seed is for: a stream of random numbers.
 # Which share of `delta` is for the draws of the weights.
 _DRAWS = decimal.Decimal("0.2")
 
@@ -74,13 +70,7 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
     def statement(self):
         """Returns the certificate in plain sentences, all numbers rounded up."""
         bound, settings = self.bound, self.settings
-        count = settings["num_models"]
         vacuous = " (vacuous)" if self.vacuous else ""
-        prior = (
-            f"which was trained on {self.num_prior:,} other examples"
-            if self.num_prior
-            else "which was trained on no example"
-        )
         text = (
             f"With probability {confidence(self.delta)} over the draw of the "
             f"{self.num_samples:,} examples that are counted and of the weights that "
@@ -90,18 +80,11 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
             f"same way{vacuous}: it was wrong on {at_most(100 * bound.empirical, 3)} % "
             f"of the counted ones, in {settings['passes']:,} passes with fresh weights "
             f"for each of {settings['blocks']:,} blocks, and the weights are "
-            f"{at_most(self.kl)} nats away from the prior, {prior}; "
-            f"{settings['rule']}. It does not speak of the network with the mean "
-            "weights, nor of examples from another source, nor of one example by "
-            "itself."
+            f"{at_most(self.kl)} nats away from the prior, "
+            f"{parts.prior_of(self.num_prior)}; {settings['rule']}. It does not speak "
+            "of the network with the mean weights."
         )
-        if count > 1:
-            text += f" It is one of {count:,} runs that could be compared."
-        text += (
-            " It holds if the first weights, the settings and the preparation of "
-            "inputs were chosen without a look at the counted examples."
-        )
-        return self._unless_failed(text)
+        return self._unless_failed(text + parts.caveats(settings["num_models"]))
 
     def verify(self, model, data):
         """Recomputes everything but the training of the prior.
@@ -132,24 +115,22 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
             )
         data, _ = read_pair(data)
         settings = self.settings
-        of_data, in_order = _digests(data)
+        names = {
+            "weights": "sha256 of the weights",
+            "data": "sha256 of the data",
+            "order": "sha256 of the data in their order",
+        }
+        found = parts.digests_of(model, data)
         refuse_differences(
-            {
-                "sha256 of the weights": fingerprints.of_weights(model),
-                "sha256 of the data": of_data,
-                "sha256 of the data in their order": in_order,
-            },
-            {
-                "sha256 of the weights": self.fingerprints["weights"],
-                "sha256 of the data": self.fingerprints["data"],
-                "sha256 of the data in their order": self.fingerprints["order"],
-            },
+            {text: found[name] for name, text in names.items()},
+            {text: self.fingerprints[name] for name, text in names.items()},
         )
         again = certificate_of(
             model,
             data,
             Judge.of(model.network, data, settings["threshold"]),
             prior_fraction=settings["prior_fraction"],
+            seed=settings["seed"],
             delta=self.delta,
             passes=settings["passes"],
             blocks=settings["blocks"],
@@ -178,29 +159,18 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
         return cls(**{**fields, "bound": Bound(**Bound._numbers(bound))})
 
 
-def split(count, prior_fraction, seed):
-    """Splits examples by the seed, whatever they are.
-
-    Returns:
-        A pair of integer arrays: the indices of those for the prior, sorted, and of
-        those that are counted, in the order in which blocks are made of them.
-    """
-    order = np.random.default_rng([seed, _SPLIT]).permutation(count)
-    of_prior = round(prior_fraction * count)
-    return np.sort(order[:of_prior]), order[of_prior:]
-
-
 def certificate_of(
     model,
     data,
     judge,
     *,
     prior_fraction,
+    seed,
     delta,
     passes,
     blocks,
     num_models,
-    assumptions=(),
+    origin=(),
 ):
     """Returns the certificate of a `RandomizedModel`.
 
@@ -210,13 +180,14 @@ def certificate_of(
         data: Pair `(x, y)` of nests of arrays.
         judge: `Judge`.
         prior_fraction: Float, see `PACBayes`.
+        seed: Integer, of the split.
         delta: Float in (0, 1).
         passes: Integer.
         blocks: Integer.
         num_models: Number of the runs that could be compared.
-        assumptions: Those of where the prior comes from.
+        origin: The assumptions of where the prior comes from.
     """
-    of_prior, counted = split(len(_first(data)), prior_fraction, model.seed)
+    of_prior, counted = parts.split(parts.length(data), prior_fraction, seed)
     cut = in_blocks(counted, blocks)
     of_draws, of_sample = shares(delta, num_models)
     errors = count_errors(model, data, cut, passes, judge)
@@ -226,30 +197,14 @@ def certificate_of(
     kl = model.kl()
     bound = pac_bayes_bound(draws, kl=kl, num_samples=cut.size, delta=of_sample)
     iid, _, _, fresh = bound.assumptions  # Errors are 0 or 1; the prior is said below.
-    assumptions = [
-        iid,
-        *assumptions,
-        fresh,
-        Assumption(
-            "pseudo-random numbers stand for independent Gaussian ones, in the "
-            "precision of the weights"
-        ),
-        Assumption(
-            "the model treats each example by itself, whatever else is in the batch "
-            f"(seen for {judge.num_compared})"
-        ),
-    ]
-    if num_models > 1:
-        assumptions.append(
-            Assumption(f"at most {num_models:,} runs could have been compared")
-        )
-    of_data, in_order = _digests(data)
     return PACBayesCertificate(
         bound=dataclasses.replace(
             bound,
             name="PAC-Bayes certificate",
             delta=float(delta),
-            assumptions=tuple(assumptions),
+            assumptions=parts.assumptions_of(
+                iid, fresh, origin=origin, judge=judge, num_models=num_models
+            ),
             quantity="the 0-1 risk of the network that draws its weights for each "
             f"batch ({judge.decision})",
         ),
@@ -257,14 +212,12 @@ def certificate_of(
         kl=kl,
         num_prior=len(of_prior),
         fingerprints={
-            "weights": fingerprints.of_weights(model),
-            "data": of_data,
-            "order": in_order,
+            **parts.digests_of(model, data),
             "versions": fingerprints.versions(),
         },
         settings={
             "prior_fraction": prior_fraction,
-            "seed": model.seed,
+            "seed": seed,
             "threshold": judge.decision.threshold,
             "passes": passes,
             "blocks": len(cut),
@@ -286,7 +239,9 @@ def shares(delta, num_models):
     """
     exact = decimal.Decimal(repr(float(delta)))
     parts = exact * _DRAWS, exact * (1 - _DRAWS)
-    return tuple(_below(part / decimal.Decimal(repr(num_models))) for part in parts)
+    return tuple(
+        _below(part / decimal.Decimal(repr(float(num_models)))) for part in parts
+    )
 
 
 def _below(number):
@@ -294,17 +249,3 @@ def _below(number):
     found = float(number)
     written = decimal.Decimal(repr(found))
     return found if written <= number else float(np.nextafter(found, 0.0))
-
-
-def _first(data):
-    return keras.tree.flatten(data)[0]
-
-
-def _digests(data):
-    """Returns the digests of all examples in any order, and in this one."""
-    x, y = data
-    batch = Batch(x, y, 0, len(_first(data)))
-    rows = fingerprints.RowDigests()
-    rows.add(batch)
-    order = hashlib.sha256(b"".join(row_digests(batch))).hexdigest()
-    return rows.hexdigest(), order

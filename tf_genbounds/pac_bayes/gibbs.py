@@ -1,11 +1,13 @@
 """Errors of a network that draws its weights, with fresh ones for each block."""
 
 import dataclasses
+import hashlib
 
 import keras
 import numpy as np
 
 from tf_genbounds import backend
+from tf_genbounds.certificates.fingerprints import of_weights
 from tf_genbounds.data.batches import Batch
 from tf_genbounds.data.batches import class_indices
 from tf_genbounds.data.reading import take
@@ -15,7 +17,6 @@ from tf_genbounds.measure.decision import specs
 from tf_genbounds.network.example_wise import check_example_wise
 from tf_genbounds.network.model import check_shapes
 from tf_genbounds.network.network import Network
-from tf_genbounds.pac_bayes.randomized_model import stream_seed
 
 _DRAWS = 3  # What a seed is for: a stream of random numbers.
 _COMPARED = 32
@@ -80,6 +81,20 @@ def in_blocks(indices, blocks):
     return np.reshape(indices[: blocks * size], (blocks, size))
 
 
+def fresh_seed(model, stream):
+    """Returns the seed of draws from a posterior that nothing before has seen.
+
+    The weights are part of it: a posterior that was chosen with a look at the draws of
+    another one has others.
+
+    Args:
+        model: `RandomizedModel`.
+        stream: Integer, what the draws are for.
+    """
+    text = f"{of_weights(model)} {model.seed} {stream}"
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % 2**31
+
+
 def count_errors(model, data, blocks, passes, judge):
     """Counts the errors of what `predict` returns, each block by weights of its own.
 
@@ -96,7 +111,7 @@ def count_errors(model, data, blocks, passes, judge):
     """
     state = model.predict_seeds.state
     before = keras.ops.convert_to_numpy(state)
-    state.assign([stream_seed(model.seed, _DRAWS), 0])
+    state.assign([fresh_seed(model, _DRAWS), 0])
     parts = [take(data, block) for block in blocks]
     errors = 0
     try:

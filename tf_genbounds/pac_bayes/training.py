@@ -20,12 +20,14 @@ from tf_genbounds.network.model import check_built
 from tf_genbounds.pac_bayes.bounded_crossentropy import BoundedCrossentropy
 from tf_genbounds.pac_bayes.certificate import PACBayesCertificate
 from tf_genbounds.pac_bayes.certificate import certificate_of
-from tf_genbounds.pac_bayes.certificate import split
+from tf_genbounds.pac_bayes.counted import length
+from tf_genbounds.pac_bayes.counted import split
+from tf_genbounds.pac_bayes.draw_certificate import draw_of
+from tf_genbounds.pac_bayes.draw_certificate import with_weights
 from tf_genbounds.pac_bayes.gibbs import Judge
 from tf_genbounds.pac_bayes.objectives import OBJECTIVES
 from tf_genbounds.pac_bayes.randomized_model import RandomizedModel
 from tf_genbounds.pac_bayes.randomized_model import copies
-from tf_genbounds.pac_bayes.randomized_model import uncompiled_config
 
 _SHOWN_DELTA = 0.05
 
@@ -123,7 +125,7 @@ class PACBayes:
         self._data = None
         self._judge = None
         self._prior = None
-        self._looks = []  # Of each call of `fit` the passes and blocks.
+        self._looks = []  # Of each call of `fit` what was certified.
 
     def compile(
         self,
@@ -214,7 +216,7 @@ class PACBayes:
             check_positive("batch_size", batch_size)
         data, batch_size = read_pair(data, batch_size)
         warn_of_repeats(data, stacklevel=2)
-        count = len(keras.tree.flatten(data)[0])
+        count = length(data)
         of_prior, counted = split(count, self.prior_fraction, self.seed)
         if not len(counted) or (prior_epochs and not len(of_prior)):
             raise ValueError(
@@ -276,14 +278,7 @@ class PACBayes:
         weights, and nothing is proved of it.
         """
         model = self._finished()
-        config = uncompiled_config(model.network)
-        copy = keras.saving.deserialize_keras_object(config)
-        copy.name = f"{model.network.name}_mean_not_certified"
-        copy.set_weights(copies(model.network.weights))
-        means = copies(model.means)
-        for variable, mean in zip(copy.trainable_variables, means, strict=True):
-            variable.assign(mean)
-        return copy
+        return with_weights(model, copies(model.means), "mean_not_certified")
 
     def certify(
         self, delta=0.05, passes=40, blocks=600, *, num_models=1
@@ -313,11 +308,47 @@ class PACBayes:
             ValueError: If there were more runs than `num_models`, or a number is out of
                 range.
         """
-        model = self._finished()
-        check_delta(delta)
         check_positive("passes", passes)
         check_positive("blocks", blocks)
-        looks = self._looks[-1] | {(passes, blocks)}
+        return certificate_of(
+            self._finished(),
+            self._data,
+            self._judge,
+            passes=passes,
+            blocks=blocks,
+            **self._certified((passes, blocks), delta, num_models),
+        )
+
+    def certify_draw(self, delta=0.05, *, num_models=1):
+        """Draws one network from the posterior, and certifies it.
+
+        It is an ordinary Keras model with fixed weights, drawn once for each posterior:
+        see `bounds.disintegrated_bound`. What the draw costs takes the place of the
+        divergence, and there is no price for finitely many draws.
+
+        Args:
+            delta: Float in (0, 1), the failure probability. Defaults to `0.05`.
+            num_models: As for `certify`; this is a run of its own.
+
+        Returns:
+            A pair of the network and its `DrawCertificate`.
+
+        Raises:
+            RuntimeError: Before `fit`.
+            ValueError: As `certify`.
+        """
+        return draw_of(
+            self._finished(),
+            self._data,
+            self._judge,
+            **self._certified("draw", delta, num_models),
+        )
+
+    def _certified(self, look, delta, num_models):
+        """Notes what is looked at, and returns what certificates have in common."""
+        self._finished()
+        check_delta(delta)
+        looks = self._looks[-1] | {look}
         count = sum(max(len(look), 1) for look in [*self._looks[:-1], looks])
         if not num_models >= count:
             raise ValueError(
@@ -331,23 +362,15 @@ class PACBayes:
                 "changed since it was trained: on the counted examples, perhaps. Call "
                 f"`fit` again. Received: model={self._network.name!r}"
             )
-        count = len(keras.tree.flatten(self._data)[0])
-        of_prior, counted = split(count, self.prior_fraction, self.seed)
-        seen = take(self._data[0], of_prior)
-        return certificate_of(
-            model,
-            self._data,
-            self._judge,
-            prior_fraction=self.prior_fraction,
-            delta=delta,
-            passes=passes,
-            blocks=blocks,
-            num_models=num_models,
-            assumptions=(
-                *self._origin.assumptions(),
-                *self._origin.copies(take(self._data[0], counted), seen),
-            ),
-        )
+        of_prior, counted = split(length(self._data), self.prior_fraction, self.seed)
+        seen, inputs = (take(self._data[0], part) for part in (of_prior, counted))
+        return {
+            "prior_fraction": self.prior_fraction,
+            "seed": self.seed,
+            "delta": delta,
+            "num_models": num_models,
+            "origin": (*self._origin.assumptions(), *self._origin.copies(inputs, seen)),
+        }
 
     def _begin(self):
         """Gives the network the first weights, and what was trainable then."""
