@@ -119,35 +119,11 @@ def effective_parameters(
         values = _per_layer(overlap, contraction * spread, mu, inter)
         total, formula = float(np.sum(values)), "sum_i (c_i beta_i)^2 overlap_i"
     else:
-        _check_explicit(relative_error, num_samples, width, delta)
-        constant = _CONSTANTS[constants]
-        factor = constant * math.log(num_samples * depth * width / delta)
-        # With eps_i, the relative error that layer i is projected with:
-        # (6 eps_i)^-2, of the dense layers that the lemma is about.
-        squares = _per_layer(
-            overlap,
-            contraction.max() * spread.max() * depth / relative_error,
-            mu,
-            inter,
+        values, formula, more = _explicit(
+            columns.values(), constants, relative_error, num_samples, width, delta
         )
-        found += [
-            _many(num_samples, delta, constants),
-            # A layer without a number is not projected.
-            Assumption.of(
-                "Every layer is projected with a relative error of at most 1/6.",
-                np.all((squares >= 1) | (squares == 0)),
-            ),
-            Assumption.of(
-                "Every layer is dense: the constant of convolutions is unknown.",
-                None if spread.max() == overlap.max() == 1 else False,
-            ),
-        ]
-        with np.errstate(over="ignore"):
-            values = factor * squares
-        if constants == "safe":
-            values = values + 1  # Each number of matrices is rounded up.
         total = float(np.sum(values))
-        formula = f"{constant} c^2 d^2 ln(m d h / delta) / eps^2 sum_i beta^2 overlap_i"
+        found += more
     return Complexity(
         name=f"effective parameters, constants={constants}",
         value=total,
@@ -160,6 +136,36 @@ def effective_parameters(
         ),
         assumptions=tuple(found),
     )
+
+
+def _explicit(columns, constants, relative_error, num_samples, width, delta):
+    """The numbers of the layers with all constants, their formula, what is assumed."""
+    _check_explicit(relative_error, num_samples, width, delta)
+    mu, inter, contraction, spread, overlap = columns
+    depth, constant = len(mu), _CONSTANTS[constants]
+    factor = constant * math.log(num_samples * depth * width / delta)
+    # With eps_i, the relative error that layer i is projected with: (6 eps_i)^-2, of
+    # the dense layers that the lemma is about.
+    amplification = contraction.max() * spread.max() * depth / relative_error
+    squares = _per_layer(overlap, amplification, mu, inter)
+    with np.errstate(over="ignore"):
+        values = factor * squares
+    if constants == "safe":
+        values = values + 1  # Each number of matrices is rounded up.
+    assumptions = [
+        _many(num_samples, delta, constants),
+        # A layer without a number is not projected.
+        Assumption.of(
+            "Every layer is projected with a relative error of at most 1/6.",
+            np.all((squares >= 1) | (squares == 0)),
+        ),
+        Assumption.of(
+            "Every layer is dense: the constant of convolutions is unknown.",
+            None if spread.max() == overlap.max() == 1 else False,
+        ),
+    ]
+    formula = f"{constant} c^2 d^2 ln(m d h / delta) / eps^2 sum_i beta^2 overlap_i"
+    return values, formula, assumptions
 
 
 def _per_layer(overlap, amplification, mu, inter):

@@ -1,6 +1,10 @@
 """What a validation error says about the risk, after model selection."""
 
+import dataclasses
+import functools
 import math
+
+import numpy as np
 
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.concentration import IID
@@ -18,6 +22,7 @@ from tf_genbounds.bounds.tails import count_of
 from tf_genbounds.bounds.tails import empirical_bernstein_slack
 from tf_genbounds.checks import check_choice
 
+_IN_UNIT = Assumption("each loss lies in [0, 1]")
 _BERNSTEIN = {"paper": "standard", "exact_root": "exact_root"}
 OF_LOSSES = ("empirical_bernstein", "betting")
 FORMS = ("kl", "binomial", *OF_LOSSES, "fixed_point", "hoeffding", *_BERNSTEIN)
@@ -119,59 +124,25 @@ def validation_bound(
                 f"`{name}` belongs to the forms {list(_BERNSTEIN)}, not to "
                 f'"{form}". Received: {name}={value}'
             )
-    nats = log_count("num_models", num_models)
+    seen = _Seen(
+        error=validation_error,
+        losses=losses,
+        num_samples=num_samples,
+        log_count=log_count("num_models", num_models),
+        delta=delta,
+        variance=variance,
+        largest=largest,
+        seed=seed,
+    )
     # Checks `num_samples` and `delta` for every form.
-    deviation = hoeffding_slack(num_samples, delta, log_count=nats)
-    rate = (nats + math.log(1 / delta)) / num_samples
+    hoeffding_slack(num_samples, delta, log_count=seen.log_count)
+    value, slack, of_losses = _BY_FORM[form](seen)
     assumptions = [
         IID,
         Assumption("no model depends on the validation sample"),
         Assumption(f"at most {num_models:,} models could have been compared on it"),
-        Assumption("each loss lies in [0, 1]"),
+        *of_losses,
     ]
-    if form == "kl":
-        value = klinv(validation_error, rate)
-        slack = {"inverse kl": value - validation_error}
-    elif form == "binomial":
-        count = count_of(validation_error, num_samples)
-        value = binomial_tail_inverse(count, num_samples, rate * num_samples)
-        slack = {"binomial tail": value - validation_error}
-        assumptions[-1] = Assumption("each loss is 0 or 1")
-    elif form == "empirical_bernstein":
-        deviation = empirical_bernstein_slack(losses, rate * num_samples)
-        value = validation_error + deviation
-        slack = {"empirical Bernstein": deviation}
-    elif form == "betting":
-        value = betting_inverse(losses, rate * num_samples, seed=seed)
-        slack = {"betting": value - validation_error}
-    elif form == "fixed_point":
-        value = _fixed_point(validation_error + 2 * rate / 3, 2 * rate)
-        slack = {"fixed point": value - validation_error}
-    elif form == "hoeffding":
-        value = validation_error + deviation
-        slack = {"deviation": deviation}
-    else:
-        if variance is not None:
-            assumptions.append(
-                Assumption(
-                    f"the variance of the loss is at most {at_least(variance)}, by "
-                    "knowledge from outside the sample"
-                )
-            )
-        if largest is not None:
-            assumptions.append(
-                Assumption(f"the risk exceeds no loss by more than {at_least(largest)}")
-            )
-        options = dict(
-            variance=0.25 if variance is None else variance,
-            largest=1.0 if largest is None else largest,
-            log_count=nats,
-            form=_BERNSTEIN[form],
-        )
-        total = bernstein_slack(num_samples, delta, **options)
-        spread = bernstein_slack(num_samples, delta, **{**options, "largest": 0.0})
-        value = validation_error + total
-        slack = {"range": total - spread, "variance": spread}
     return Bound(
         name=f"Validation bound ({form})",
         value=float(value),
@@ -184,6 +155,103 @@ def validation_bound(
         "validation error",
         quantity="the risk",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """What the forms are computed from; their names are those of the arguments."""
+
+    error: float
+    losses: np.ndarray | None
+    num_samples: int
+    log_count: float
+    delta: float
+    variance: float | None
+    largest: float | None
+    seed: int
+
+    @property
+    def nats(self):
+        return self.log_count + math.log(1 / self.delta)
+
+    @property
+    def rate(self):
+        return self.nats / self.num_samples
+
+
+# Each returns the bound, its slack by name, and what it assumes of the losses.
+
+
+def _kl(seen):
+    value = klinv(seen.error, seen.rate)
+    return value, {"inverse kl": value - seen.error}, [_IN_UNIT]
+
+
+def _binomial(seen):
+    count = count_of(seen.error, seen.num_samples)
+    value = binomial_tail_inverse(count, seen.num_samples, seen.nats)
+    zero_one = Assumption("each loss is 0 or 1")
+    return value, {"binomial tail": value - seen.error}, [zero_one]
+
+
+def _empirical_bernstein(seen):
+    slack = empirical_bernstein_slack(seen.losses, seen.nats)
+    return seen.error + slack, {"empirical Bernstein": slack}, [_IN_UNIT]
+
+
+def _betting(seen):
+    value = betting_inverse(seen.losses, seen.nats, seed=seen.seed)
+    return value, {"betting": value - seen.error}, [_IN_UNIT]
+
+
+def _fixed_point(seen):
+    value = _largest_root(seen.error + 2 * seen.rate / 3, 2 * seen.rate)
+    return value, {"fixed point": value - seen.error}, [_IN_UNIT]
+
+
+def _hoeffding(seen):
+    slack = hoeffding_slack(seen.num_samples, seen.delta, log_count=seen.log_count)
+    return seen.error + slack, {"deviation": slack}, [_IN_UNIT]
+
+
+def _bernstein(form, seen):
+    assumptions = [_IN_UNIT]
+    if seen.variance is not None:
+        assumptions.append(
+            Assumption(
+                f"the variance of the loss is at most {at_least(seen.variance)}, by "
+                "knowledge from outside the sample"
+            )
+        )
+    if seen.largest is not None:
+        least = at_least(seen.largest)
+        assumptions.append(Assumption(f"the risk exceeds no loss by more than {least}"))
+
+    def slack(largest):
+        return bernstein_slack(
+            seen.num_samples,
+            seen.delta,
+            variance=0.25 if seen.variance is None else seen.variance,
+            largest=largest,
+            log_count=seen.log_count,
+            form=form,
+        )
+
+    total = slack(1.0 if seen.largest is None else seen.largest)
+    spread = slack(0.0)
+    parts = {"range": total - spread, "variance": spread}
+    return seen.error + total, parts, assumptions
+
+
+_BY_FORM = {
+    "kl": _kl,
+    "binomial": _binomial,
+    "empirical_bernstein": _empirical_bernstein,
+    "betting": _betting,
+    "fixed_point": _fixed_point,
+    "hoeffding": _hoeffding,
+    **{name: functools.partial(_bernstein, form) for name, form in _BERNSTEIN.items()},
+}
 
 
 def _sample(error, num_samples, form):
@@ -209,7 +277,7 @@ def _sample(error, num_samples, form):
     return None, error, num_samples
 
 
-def _fixed_point(offset, rate):
+def _largest_root(offset, rate):
     """The largest `R <= 1` with `R <= offset + sqrt(rate * R * (1 - R))`."""
     if offset >= 1:
         return 1.0
