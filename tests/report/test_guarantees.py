@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import tf_genbounds as gb
 from tf_genbounds import bounds
 from tf_genbounds.report import Report
 from tf_genbounds.report import report
@@ -120,3 +121,14 @@ def test_the_table_claims_no_more_than_is_proved(compared):
     assert (row["At most"], row["Seen"]) == ("0.1235", "0.01231")
     assert row["Slack"] == "0.1112"  # 0.111114.
     assert row["Probability"] == "0.9999"
+
+
+def test_a_certificate_is_shown_by_its_bound():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    data = x, (x[:, 0] > 0).astype(int)
+    certificate = gb.certify(model, data)
+    made = report(model, data, bounds={"this model": certificate}, interlayer_samples=0)
+    assert made.bounds == {"this model": certificate.bound}
+    assert "Held-out certificate" in str(made.bounds["this model"])
+    assert Report.from_json(made.to_json()).bounds == made.bounds

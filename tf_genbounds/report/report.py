@@ -9,6 +9,7 @@ from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds.result import Result
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.bounds.result import write_text
+from tf_genbounds.certificates import Certificate
 from tf_genbounds.checks import check_choice
 from tf_genbounds.compression import Compressed
 from tf_genbounds.data.batches import has_labels
@@ -192,9 +193,9 @@ def report(
         validation: Other data with labels, for the error and the margins, or
             `None`.
         title: Name of the model in the report. Defaults to `model.name`.
-        bounds: Dict from a label to a `bounds.Bound`, what is proved: of this
-            model, or of another that the label names. See
-            `bounds.validation_bound` and `TwoPhaseTraining.bound`.
+        bounds: Dict from a label to a `Certificate` or a `bounds.Bound`, what is
+            proved: of this model, or of another that the label names. See
+            `certify`, `bounds.validation_bound` and `TwoPhaseTraining.bound`.
         compressed: What `compress` made of the model, to be shown beside it; its
             certificate joins the bounds as that of "the compressed model".
         history: What `fit` returned, or its dict, for the training curves.
@@ -258,24 +259,10 @@ def report(
     options["initial_weights"] = initial_weights
     stability = attenuation = None
     if interlayer_samples:
-        options["num_samples"] = min(
-            interlayer_samples, num_samples or interlayer_samples
+        first = min(interlayer_samples, num_samples or interlayer_samples)
+        stability, attenuation = _between_layers(
+            model, train, num_probes, {**options, "num_samples": first}
         )
-        stability = measure(
-            model,
-            train,
-            quantities=[*OF_PAIRS, "layer_cushion", "activation_contraction"],
-            num_probes=num_probes,
-            **options,
-        )
-        attenuation = noise_attenuation(
-            model,
-            train,
-            num_samples=options["num_samples"],
-            batch_size=batch_size,
-            seed=seed,
-        )
-        options["num_samples"] = num_samples
     quantities = [*OF_WEIGHTS, *OF_SAMPLES]
     if not has_labels(train):
         quantities.remove("margins")
@@ -304,15 +291,36 @@ def report(
     )
 
 
+def _between_layers(model, train, num_probes, options):
+    """Returns the interlayer quantities, and how noise dies out."""
+    stability = measure(
+        model,
+        train,
+        quantities=[*OF_PAIRS, "layer_cushion", "activation_contraction"],
+        num_probes=num_probes,
+        **options,
+    )
+    attenuation = noise_attenuation(
+        model,
+        train,
+        **{key: options[key] for key in ("num_samples", "batch_size", "seed")},
+    )
+    return stability, attenuation
+
+
 def _bounds(bounds):
-    bounds = {} if bounds is None else dict(bounds)
-    for label, bound in bounds.items():
+    found = {}
+    for label, bound in ({} if bounds is None else dict(bounds)).items():
+        if isinstance(bound, Certificate):
+            bound = bound.bound
         if not isinstance(bound, Bound):
             raise TypeError(
-                "`bounds` must be a dict of `bounds.Bound`; a complexity bounds "
-                f"nothing. Received: {type(bound).__name__} for {label!r}"
+                "`bounds` must be a dict of `bounds.Bound` or certificates; a "
+                f"complexity bounds nothing. Received: {type(bound).__name__} for "
+                f"{label!r}"
             )
-    return bounds
+        found[label] = bound
+    return found
 
 
 def _history(history):
