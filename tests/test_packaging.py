@@ -1,5 +1,7 @@
 """What is installed is what is in the repository."""
 
+import dataclasses
+import inspect
 import os
 import pathlib
 import subprocess
@@ -7,6 +9,8 @@ import sys
 import zipfile
 
 import pytest
+
+import tf_genbounds as gb
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -74,3 +78,48 @@ def test_other_backends_are_refused_by_name():
         "except ImportError as error:\n    print(error)"
     )
     assert "Received: KERAS_BACKEND=torch" in python("-c", code)
+
+
+def public(module=gb, seen=None):
+    """Yields every public function and class, with its name."""
+    seen = set() if seen is None else seen
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.ismodule(thing):
+            yield from public(thing, seen)
+        elif thing not in seen and inspect.getmodule(thing).__name__.startswith("tf_"):
+            seen.add(thing)
+            yield thing
+
+
+def signatures(thing):
+    """Yields the functions whose signatures are public."""
+    if not inspect.isclass(thing):
+        yield thing
+        return
+    made = dataclasses.is_dataclass(thing)  # Its fields are annotated, or it has none.
+    for name, value in vars(thing).items():
+        value = value.fget if isinstance(value, property) else value
+        value = getattr(value, "__func__", value)
+        hidden = name.startswith("_") and (made or name not in ("__init__", "__call__"))
+        own = getattr(value, "__module__", None) == thing.__module__
+        if inspect.isfunction(value) and own and not hidden:
+            yield value
+
+
+def test_every_public_signature_is_annotated():
+    missing = []
+    for thing in public():
+        for function in signatures(thing):
+            parameters = inspect.signature(function).parameters.values()
+            named = [p for p in parameters if p.name not in ("self", "cls")]
+            hints = [p.annotation for p in named]
+            hints.append(inspect.signature(function).return_annotation)
+            if inspect.Parameter.empty in hints:
+                missing.append(function.__qualname__)
+    assert not missing
+
+
+def test_every_public_name_has_an_example():
+    bare = [t.__name__ for t in public() if "Example" not in (t.__doc__ or "")]
+    assert not bare

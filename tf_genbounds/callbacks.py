@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Any
 
 import keras
 
@@ -71,16 +72,16 @@ class GeneralizationMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        data,
-        metrics=None,
-        frequency="epoch",
-        prefix="",
+        data: Any,
+        metrics: Any = None,
+        frequency: int | str = "epoch",
+        prefix: str = "",
         *,
-        num_samples=None,
-        batch_size=128,
-        initial_weights=None,
-        **options,
-    ):
+        num_samples: int | None = None,
+        batch_size: int = 128,
+        initial_weights: Any = None,
+        **options: Any,
+    ) -> None:
         super().__init__()
         if frequency != "epoch":
             if isinstance(frequency, str):
@@ -110,7 +111,7 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         self._steps = 0  # Done in this `fit`,
         self._steps_before = 0  # and in its earlier epochs.
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         quantities = set().union(*(m.quantities for m in self.metrics))
         # A new one for each `fit`: the model may have been changed between.
         self._measurer = Measurer(
@@ -147,10 +148,10 @@ class GeneralizationMonitor(keras.callbacks.Callback):
             self._recorded = self.model, self.model.get_weights()
         return self._recorded[1]
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._steps_before = self._steps
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: Any, logs: dict | None = None) -> None:
         # Keras calls once for each execution, with what its last step would be if
         # the epoch were long enough.
         of_epoch = (self.params or {}).get("steps") or batch + 1
@@ -161,7 +162,7 @@ class GeneralizationMonitor(keras.callbacks.Callback):
         if self._steps // self.frequency > before // self.frequency:
             self._record(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._record(logs)
 
     def _record(self, logs):

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import Any
 
 import keras
 from keras import ops
@@ -116,7 +117,14 @@ class DARC1(_PenalizedLoss):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, loss, factor=0.064, *, allow_probabilities=False, name="darc1"):
+    def __init__(
+        self,
+        loss: Any,
+        factor: float = 0.064,
+        *,
+        allow_probabilities: bool = False,
+        name: str = "darc1",
+    ) -> None:
         super().__init__(
             loss, factor, allow_probabilities=allow_probabilities, name=name
         )
@@ -159,14 +167,14 @@ class DARC(_PenalizedLoss):
 
     def __init__(
         self,
-        loss,
-        factor=0.064,
-        num_draws=8,
-        seed=None,
+        loss: Any,
+        factor: float = 0.064,
+        num_draws: int = 8,
+        seed: int | None = None,
         *,
-        allow_probabilities=False,
-        name="darc",
-    ):
+        allow_probabilities: bool = False,
+        name: str = "darc",
+    ) -> None:
         super().__init__(
             loss, factor, allow_probabilities=allow_probabilities, name=name
         )
@@ -177,7 +185,7 @@ class DARC(_PenalizedLoss):
         signs = rademacher_signs(logits, self.num_draws, self.seed)
         return darc_penalty(logits, signs, mask)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         draws = {"num_draws": self.num_draws, "seed": self.seed}
         return {**super().get_config(), **draws}
 

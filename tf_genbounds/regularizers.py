@@ -1,5 +1,7 @@
 """DARC1 and DARC as activity regularizers of the layer that gives the logits."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -51,10 +53,10 @@ class DARC1(keras.regularizers.Regularizer):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.064):
+    def __init__(self, factor: float = 0.064) -> None:
         self.factor = check_factor(factor)
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         if self.factor == 0:
             return ops.zeros((), "float32")
         refuse_probabilities(x, type(self).__name__)
@@ -67,7 +69,7 @@ class DARC1(keras.regularizers.Regularizer):
     def _penalty(self, logits):
         return darc1_penalty(logits)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"factor": self.factor}
 
 
@@ -97,7 +99,9 @@ class DARC(DARC1):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.064, num_draws=8, seed=None):
+    def __init__(
+        self, factor: float = 0.064, num_draws: int = 8, seed: int | None = None
+    ) -> None:
         super().__init__(factor)
         self.num_draws = check_positive("num_draws", num_draws)
         self.seed = check_seed(seed)
@@ -106,6 +110,6 @@ class DARC(DARC1):
         signs = rademacher_signs(logits, self.num_draws, self.seed)
         return darc_penalty(logits, signs)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         draws = {"num_draws": self.num_draws, "seed": self.seed}
         return {**super().get_config(), **draws}

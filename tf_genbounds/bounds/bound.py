@@ -63,14 +63,14 @@ class Bound(Statement):
         check_positive("num_samples", self.num_samples)
 
     @property
-    def vacuous(self):
+    def vacuous(self) -> bool:
         """Whether it says no more than `quantity <= trivial`; true of NaN.
 
         To four digits, as it is printed: 0.99999 is vacuous.
         """
         return not float(at_most(self.value)) < self.trivial
 
-    def statement(self):
+    def statement(self) -> str:
         """Returns the bound as one sentence, rounded up, capped at `trivial`.
 
         The failure probability is rounded up as well.

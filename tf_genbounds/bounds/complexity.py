@@ -26,7 +26,7 @@ class LayerComplexity:
     num_parameters: int | None = None
 
     @property
-    def percent(self):
+    def percent(self) -> float | None:
         """`value` in percent of `num_parameters`; over 100: no compression."""
         if not self.num_parameters:
             return None
@@ -66,14 +66,14 @@ class Complexity(Statement):
     assumptions: tuple = ()
     terms: dict = dataclasses.field(default_factory=dict)
 
-    def statement(self):
+    def statement(self) -> str:
         """Returns the complexity, and what it is not, as one sentence."""
         unit = f" {self.unit}" if self.unit else ""
         return (
             f"{self.name}: {self.value:.4g}{unit}, a complexity measure, not a bound."
         )
 
-    def rows(self):
+    def rows(self) -> list[tuple]:
         """Returns the layers and their total as tuples of strings.
 
         Each is a layer, its value, its parameters and the percentage, in the

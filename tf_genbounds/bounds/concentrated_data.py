@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,14 +42,18 @@ class ConcentrationConstants:
     assumptions: tuple = ()
 
     @property
-    def norm(self):
+    def norm(self) -> str:
         """The norm of the brackets of `beta2`: `"sup"` or `"l2"`."""
         return "l2" if np.ndim(self.beta2) else "sup"
 
 
 def gap_decomposition(
-    weights, features, targets, reference_features, reference_targets
-):
+    weights: npt.ArrayLike,
+    features: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    reference_features: npt.ArrayLike,
+    reference_targets: npt.ArrayLike,
+) -> dict[str, float]:
     """Splits the gap of the squared loss between two samples, exactly.
 
     With `E` the mean over the reference sample, and `mean_i` that over the
@@ -102,7 +107,12 @@ def gap_decomposition(
     }
 
 
-def plug_in_constants(features, targets, reference_features, reference_targets):
+def plug_in_constants(
+    features: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    reference_features: npt.ArrayLike,
+    reference_targets: npt.ArrayLike,
+) -> ConcentrationConstants:
     """Estimates the constants of a data set by a second, independent sample.
 
     The reference sample stands for the distribution, so the constants are
@@ -144,7 +154,9 @@ def plug_in_constants(features, targets, reference_features, reference_targets):
     )
 
 
-def gram_constants(gram, targets, reference_targets):
+def gram_constants(
+    gram: npt.ArrayLike, targets: npt.ArrayLike, reference_targets: npt.ArrayLike
+) -> ConcentrationConstants:
     """Estimates the constants by inner products of path features alone.
 
     A network has too many paths to list, but `<z(x), z(x')>` is a forward pass.

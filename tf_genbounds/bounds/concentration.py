@@ -2,6 +2,7 @@
 
 import math
 import sys
+from typing import Any
 
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.result import Assumption
@@ -17,7 +18,7 @@ IID = Assumption("the samples are independent draws of the distribution")
 _ROUNDING = 8 * sys.float_info.epsilon
 
 
-def klinv(empirical, divergence):
+def klinv(empirical: Any, divergence: float) -> float:
     """Inverts the Chernoff bound: the largest mean that is not refuted.
 
     `sup {p in [q, 1] : q ln(q/p) + (1-q) ln((1-q)/(1-p)) <= c}`, with
@@ -64,7 +65,7 @@ def klinv(empirical, divergence):
     return high
 
 
-def hoeffding_slack(num_samples, delta, *, log_count=0.0):
+def hoeffding_slack(num_samples: int, delta: float, *, log_count: float = 0.0) -> float:
     """Computes how far a mean of losses in [0, 1] is below its expectation.
 
     `sqrt((ln N + ln(1 / delta)) / (2 m))`: with probability at least
@@ -91,8 +92,14 @@ def hoeffding_slack(num_samples, delta, *, log_count=0.0):
 
 
 def bernstein_slack(
-    num_samples, delta, *, variance, largest, log_count=0.0, form="exact_root"
-):
+    num_samples: int,
+    delta: float,
+    *,
+    variance: float,
+    largest: float,
+    log_count: float = 0.0,
+    form: str = "exact_root",
+) -> float:
     """Computes how far a mean is from its expectation, by its variance.
 
     For independent `z_i` with `E z = 0`, `E z**2 <= g2` and `z_i <= C`, the
@@ -138,8 +145,14 @@ def bernstein_slack(
 
 
 def matrix_bernstein_slack(
-    num_samples, delta, *, variance, largest, log_dimension, form="exact_root"
-):
+    num_samples: int,
+    delta: float,
+    *,
+    variance: float,
+    largest: float,
+    log_dimension: float,
+    form: str = "exact_root",
+) -> float:
     """Computes how large the top eigenvalue of a mean of matrices can be.
 
     For independent symmetric `D` by `D` matrices `G_i` with `E G_i = 0`,
@@ -178,8 +191,13 @@ def matrix_bernstein_slack(
 
 
 def finite_class_bound(
-    train_error, *, num_hypotheses, num_samples, delta=0.05, form="kl"
-):
+    train_error: float,
+    *,
+    num_hypotheses: float,
+    num_samples: int,
+    delta: float = 0.05,
+    form: str = "kl",
+) -> Bound:
     """Bounds the risk of a model that was chosen from a finite class.
 
     With probability at least `1 - delta`, for all `f` of a class of `N` at once,
@@ -228,7 +246,14 @@ def finite_class_bound(
     )
 
 
-def occam_bound(train_error, *, num_bits, num_samples, delta=0.05, form="kl"):
+def occam_bound(
+    train_error: float,
+    *,
+    num_bits: float,
+    num_samples: int,
+    delta: float = 0.05,
+    form: str = "kl",
+) -> Bound:
     """Bounds the risk of a model that has a short description.
 
     With probability at least `1 - delta`, for all `f` at once, with `b(f)` bits

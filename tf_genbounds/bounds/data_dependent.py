@@ -6,8 +6,10 @@ into what the data set determines and the weights that training reached.
 """
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.complexity import Complexity
@@ -23,7 +25,7 @@ from tf_genbounds.checks import check_delta
 REFERENCE = "https://arxiv.org/abs/1710.05468, Definition 3 and Proposition 4"
 
 
-def certified_ranges(feature_norm, feature_maximum):
+def certified_ranges(feature_norm: float, feature_maximum: float) -> dict:
     """Returns what Bernstein's inequalities need to know of path features.
 
     If `||z(x)||_2 <= B` and `||z(x)||_inf <= b` for every possible input, and
@@ -65,16 +67,16 @@ def certified_ranges(feature_norm, feature_maximum):
 
 def probabilistic_constants(
     *,
-    num_samples,
-    num_outputs,
-    log_num_paths,
-    features,
-    products,
-    targets=None,
-    shared_features=True,
-    delta=0.05,
-    form="exact_root",
-):
+    num_samples: int,
+    num_outputs: int,
+    log_num_paths: float,
+    features: Any,
+    products: Any,
+    targets: Any = None,
+    shared_features: bool = True,
+    delta: float = 0.05,
+    form: str = "exact_root",
+) -> ConcentrationConstants:
     """Computes constants that hold with probability at least `1 - delta`.
 
     By Bernstein's inequalities, of matrices for `beta1`, and with a union over
@@ -180,7 +182,13 @@ def probabilistic_constants(
     )
 
 
-def data_dependent_bound(train_loss, *, constants, weights_l2, weights_l1=None):
+def data_dependent_bound(
+    train_loss: float,
+    *,
+    constants: Any,
+    weights_l2: npt.ArrayLike,
+    weights_l1: npt.ArrayLike | None = None,
+) -> Bound | Complexity:
     """Bounds the squared risk by the constants of the data set.
 
     `R <= Rhat + beta1 sum_k ||w_k||_2**2 + 2 beta2 sum_k ||w_k||_1 + beta3` for

@@ -1,8 +1,10 @@
 """The margin bound of networks whose activation pattern was frozen."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds.bounds import grid
 from tf_genbounds.bounds.bound import Bound
@@ -29,17 +31,17 @@ GATES = (
 
 
 def data_independent_bound(
-    margins,
+    margins: npt.ArrayLike,
     *,
-    margin,
-    weight_norm,
-    num_classes,
-    feature_norms=None,
-    feature_norm_bound=None,
-    delta=0.05,
-    constant="4k",
-    chosen_after_training=True,
-):
+    margin: float,
+    weight_norm: float,
+    num_classes: int,
+    feature_norms: npt.ArrayLike | None = None,
+    feature_norm_bound: float | None = None,
+    delta: float = 0.05,
+    constant: str = "4k",
+    chosen_after_training: bool = True,
+) -> Bound:
     """Bounds the risk of a network that is linear in its path weights.
 
     After two-phase training the logits are `h_k(x) = z(x)^T w_k`, where the
@@ -161,7 +163,9 @@ def data_independent_bound(
     )
 
 
-def certified_feature_norm(input_norm, hidden_units, *, bias=False):
+def certified_feature_norm(
+    input_norm: float, hidden_units: Sequence, *, bias: bool = False
+) -> float:
     """Bounds the norm of the path features of a dense network.
 
     `||z(x)||**2 <= ||x||**2 prod_i h_i`, for `H` hidden layers of `h_i` units:

@@ -1,6 +1,8 @@
 """The effective number of parameters of the compression paper."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,22 +19,22 @@ _REFERENCE = "https://arxiv.org/abs/1802.05296"
 
 
 def effective_parameters(
-    layer_cushions,
-    interlayer_cushions,
-    contractions,
+    layer_cushions: Sequence,
+    interlayer_cushions: Sequence,
+    contractions: Sequence,
     *,
-    jacobian_spreads=None,
-    patch_overlaps=None,
-    num_parameters=None,
-    names=None,
-    constants="ignore",
-    relative_error=None,
-    num_samples=None,
-    width=None,
-    delta=0.05,
-    smoothness=None,
-    assumptions=(),
-):
+    jacobian_spreads: Sequence | None = None,
+    patch_overlaps: Sequence | None = None,
+    num_parameters: Any = None,
+    names: Sequence[str] | None = None,
+    constants: str = "ignore",
+    relative_error: float | None = None,
+    num_samples: int | None = None,
+    width: int | None = None,
+    delta: float = 0.05,
+    smoothness: Any = None,
+    assumptions: Sequence = (),
+) -> Complexity:
     """Counts the parameters that a network needs, by its noise stability.
 
     With `constants="ignore"` the number of layer `i` is, as in table 1 and

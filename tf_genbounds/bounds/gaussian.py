@@ -1,14 +1,23 @@
 """Divergences of diagonal Gaussians, in float64, rounded up."""
 
 import sys
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 # More than the relative error of the terms and of a sum in pairs of 2**60 of them.
 _ROUNDING = 128 * sys.float_info.epsilon
 
 
-def gaussian_kl(mean, std, prior_mean, prior_std, *, per_array=False):
+def gaussian_kl(
+    mean: npt.ArrayLike,
+    std: Any,
+    prior_mean: Any,
+    prior_std: Any,
+    *,
+    per_array: npt.ArrayLike = False,
+) -> float | list[float]:
     """Computes the Kullback-Leibler divergence of two diagonal Gaussians, in nats.
 
     `KL(N(u, s**2) || N(u0, s0**2)) = sum(ln(s0 / s) + (s**2 + (u - u0)**2) /
@@ -48,7 +57,9 @@ def gaussian_kl(mean, std, prior_mean, prior_std, *, per_array=False):
     return found if per_array else float(np.sum(found))
 
 
-def gaussian_log_ratio(weights, mean, std, prior_mean, prior_std):
+def gaussian_log_ratio(
+    weights: npt.ArrayLike, mean: Any, std: Any, prior_mean: Any, prior_std: Any
+) -> float:
     """Computes `ln(dQ/dP)(w)` of two diagonal Gaussians at drawn weights, in nats.
 
     `sum(ln(s0 / s) + (w - u0)**2 / (2 s0**2) - (w - u)**2 / (2 s**2))`; its

@@ -8,10 +8,13 @@ a large gap.
 """
 
 import numpy as np
+import numpy.typing as npt
 from scipy import linalg
 
 
-def minimum_norm_interpolant(features, targets):
+def minimum_norm_interpolant(
+    features: npt.ArrayLike, targets: npt.ArrayLike
+) -> np.ndarray:
     """Computes the shortest weights that fit the targets exactly.
 
     `w = X^T (X X^T)^-1 Y`, for features `X` of full row rank.
@@ -54,7 +57,9 @@ def minimum_norm_interpolant(features, targets):
     return weights
 
 
-def null_direction(train_features, test_features):
+def null_direction(
+    train_features: npt.ArrayLike, test_features: npt.ArrayLike
+) -> np.ndarray:
     """Computes a direction in which weights move without any effect.
 
     A unit vector `v` with `X v = 0` and `X_test v = 0`: the predictions of

@@ -1,6 +1,8 @@
 """What bounds by the norms of the weights grow with."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,20 +23,20 @@ _UNPAID = Assumption(
 
 def norm_based_complexities(
     *,
-    spectral_norms,
-    frobenius_norms,
-    l1_inf_norms,
-    l21_norms,
-    num_units,
-    margin,
-    distances=None,
-    input_norm=1.0,
-    variant="paper",
-    num_samples=None,
-    num_inputs=None,
-    num_parameters=None,
-    assumptions=(),
-):
+    spectral_norms: Sequence,
+    frobenius_norms: Sequence,
+    l1_inf_norms: Sequence,
+    l21_norms: Sequence,
+    num_units: Sequence,
+    margin: float,
+    distances: Sequence | None = None,
+    input_norm: float = 1.0,
+    variant: str = "paper",
+    num_samples: int | None = None,
+    num_inputs: int | None = None,
+    num_parameters: Any = None,
+    assumptions: Sequence = (),
+) -> dict[str, Complexity]:
     """Computes what four norm-based bounds grow with, as in figure 3.
 
     For the matrices `A^1` to `A^d` of a network and margin `gamma`, in the order

@@ -3,6 +3,7 @@
 import decimal
 import math
 import sys
+from typing import Any
 
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.concentration import IID
@@ -27,8 +28,14 @@ _LOSS = Assumption("each loss lies in [0, 1]")
 
 
 def pac_bayes_bound(
-    empirical, *, kl, num_samples, delta=0.05, form="maurer", num_priors=1
-):
+    empirical: Any,
+    *,
+    kl: float,
+    num_samples: int,
+    delta: float = 0.05,
+    form: str = "maurer",
+    num_priors: float = 1,
+) -> Bound:
     """Bounds the risk of a randomized classifier, for all posteriors at once.
 
     The Gibbs classifier draws its weights from `Q` anew for each prediction. With
@@ -120,7 +127,9 @@ def pac_bayes_bound(
     )
 
 
-def gibbs_bound(empirical, *, num_draws, delta=0.01, form="one_sided"):
+def gibbs_bound(
+    empirical: Any, *, num_draws: int, delta: float = 0.01, form: str = "one_sided"
+) -> Bound:
     """Bounds the empirical Gibbs risk, by errors of finitely many draws of weights.
 
     `E_Q Rhat` is an expectation over the weights, and is known from draws only: with
@@ -182,7 +191,14 @@ def gibbs_bound(empirical, *, num_draws, delta=0.01, form="one_sided"):
     )
 
 
-def disintegrated_bound(empirical, *, log_ratio, num_samples, delta=0.05, num_priors=1):
+def disintegrated_bound(
+    empirical: Any,
+    *,
+    log_ratio: float,
+    num_samples: int,
+    delta: float = 0.05,
+    num_priors: float = 1,
+) -> Bound:
     """Bounds the risk of one network that was drawn from the posterior.
 
     With probability at least `1 - delta` over the `m` samples **and** the one draw of

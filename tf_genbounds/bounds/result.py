@@ -55,7 +55,7 @@ class Assumption:
         check_choice("status", self.status, STATUSES)
 
     @classmethod
-    def of(cls, text, holds):
+    def of(cls, text: str, holds: bool | None) -> "Assumption":
         """Returns a checked or failed assumption; unchecked for `None`."""
         status = {None: "unchecked", True: "checked", False: "failed"}
         return cls(text, status[None if holds is None else bool(holds)])

@@ -3,7 +3,7 @@
 import decimal
 
 
-def at_most(value, digits=4):
+def at_most(value: float, digits: int = 4) -> str:
     """Writes a number rounded up, for what is proved to be at most that.
 
     Args:
@@ -22,7 +22,7 @@ def at_most(value, digits=4):
     return _text(context.create_decimal(_exact(value)), digits)
 
 
-def at_least(value, digits=4):
+def at_least(value: float, digits: int = 4) -> str:
     """Writes a number rounded down, for what is proved to be at least that.
 
     It is also for a number that a premise says to be a largest one, since the
@@ -44,7 +44,7 @@ def at_least(value, digits=4):
     return _text(context.create_decimal(_exact(value)), digits)
 
 
-def confidence(delta, digits=4):
+def confidence(delta: float, digits: int = 4) -> str:
     """Writes the probability `1 - delta`, rounded down: below 1 for every `delta`.
 
     Args:

@@ -19,7 +19,13 @@ _TAIL_ROUNDING = 1e-12
 _BISECTIONS = 200
 
 
-def sample_compression_bound(num_compressed, *, num_samples, delta=0.05, num_choices=1):
+def sample_compression_bound(
+    num_compressed: int,
+    *,
+    num_samples: int,
+    delta: float = 0.05,
+    num_choices: float = 1,
+) -> Bound:
     """Bounds the risk of a model that few of the examples decide.
 
     A preferent compression maps a sample `S` to a part `c(S)` of it such that

@@ -4,6 +4,7 @@ import math
 import sys
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 _ROUNDING = 16 * sys.float_info.epsilon
@@ -11,7 +12,7 @@ _BISECTIONS = 200
 _CHUNK = 4096
 
 
-def binomial_tail_inverse(num_errors, num_samples, nats):
+def binomial_tail_inverse(num_errors: int, num_samples: int, nats: float) -> float:
     """Inverts the binomial tail: the largest error rate that is not refuted.
 
     The root in `p` of `ln P[Bin(m, p) <= k] = -nats`, or `k / m` if that is larger,
@@ -92,7 +93,7 @@ def _log_tail(k, m, p):
     return total + _ROUNDING * size
 
 
-def empirical_bernstein_slack(losses, nats):
+def empirical_bernstein_slack(losses: npt.ArrayLike, nats: float) -> float:
     """Computes how far a mean is below its expectation, by the spread that is seen.
 
     `sqrt(2 V c / m) + 7 c / (3 (m - 1))` with `c = nats + ln 2` and the unbiased
@@ -127,7 +128,7 @@ def empirical_bernstein_slack(losses, nats):
     )
 
 
-def betting_inverse(losses, nats, *, seed=0):
+def betting_inverse(losses: npt.ArrayLike, nats: float, *, seed: int = 0) -> float:
     """Computes the largest mean at which no bet against it has won enough.
 
     The losses `x_1, x_2, ...` come in an order that the seed fixes. Against a mean

@@ -1,6 +1,8 @@
 """Theorem 2.2: the parameters that are left when small singular values go."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +18,16 @@ _CONSTANTS = {"paper": 3.0, "safe": math.e * math.sqrt(2)}
 
 def truncation_parameters(
     *,
-    spectral_norms,
-    stable_ranks,
-    width,
-    margin,
-    input_norm,
-    num_parameters=None,
-    names=None,
-    constants="paper",
-    assumptions=(),
-):
+    spectral_norms: Sequence,
+    stable_ranks: Sequence,
+    width: int,
+    margin: float,
+    input_norm: float,
+    num_parameters: Any = None,
+    names: Sequence[str] | None = None,
+    constants: str = "paper",
+    assumptions: Sequence = (),
+) -> Complexity:
     """Counts the parameters of a network without its small singular values.
 
     Every singular value of `A^i` below `t ||A^i||_2` is left out, for

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -29,17 +30,17 @@ FORMS = ("kl", "binomial", *OF_LOSSES, "fixed_point", "hoeffding", *_BERNSTEIN)
 
 
 def validation_bound(
-    validation_error,
+    validation_error: Any,
     *,
-    num_samples=None,
-    num_models=1,
-    delta=0.05,
-    form="kl",
-    variance=None,
-    largest=None,
-    adaptive=False,
-    seed=0,
-):
+    num_samples: int | None = None,
+    num_models: float = 1,
+    delta: float = 0.05,
+    form: str = "kl",
+    variance: float | None = None,
+    largest: float | None = None,
+    adaptive: bool = False,
+    seed: int = 0,
+) -> Bound:
     """Bounds the risk of a model by its error on validation data.
 
     With probability at least `1 - delta`, for all of `N` models at once that

@@ -2,6 +2,9 @@
 
 import html
 import json
+from typing import Any
+
+import keras
 
 from tf_genbounds.bounds.result import Result
 
@@ -33,26 +36,26 @@ class Certificate(Result):
         _KINDS[kind] = cls
 
     @property
-    def value(self):
+    def value(self) -> float:
         """The bound: with probability at least `1 - delta` the risk is no larger."""
         return self.bound.value
 
     @property
-    def empirical(self):
+    def empirical(self) -> float:
         """What was seen on the sample."""
         return self.bound.empirical
 
     @property
-    def vacuous(self):
+    def vacuous(self) -> bool:
         """Whether it says no more than what is true of every model."""
         return self.bound.vacuous
 
     @property
-    def assumptions(self):
+    def assumptions(self) -> tuple:
         """Tuple of `bounds.Assumption`."""
         return self.bound.assumptions
 
-    def statement(self):
+    def statement(self) -> str:
         """Returns the certificate in plain sentences."""
         return self.bound.statement()
 
@@ -63,7 +66,7 @@ class Certificate(Result):
         failed = "; ".join(a.text for a in self.bound.failed)
         return f"NOT A GUARANTEE, since it fails that {failed}: {text}"
 
-    def verify(self, model, data):
+    def verify(self, model: keras.Model, data: Any) -> None:
         """Recomputes everything; raises if anything differs.
 
         Raises:
@@ -71,11 +74,11 @@ class Certificate(Result):
         """
         raise NotImplementedError
 
-    def to_fields(self):
+    def to_fields(self) -> dict:
         return {"kind": self.kind, **super().to_fields()}
 
     @staticmethod
-    def from_json(text):
+    def from_json(text: str) -> "Certificate":
         """Rebuilds a certificate, of any kind, from the text of `to_json`.
 
         Raises:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -169,19 +170,19 @@ class HeldOutCertificate(Certificate, kind="held_out"):
 
 
 def certify(
-    model,
-    data,
+    model: keras.Model,
+    data: Any,
     *,
-    delta=0.05,
-    num_models=1,
-    metric="error",
-    k=None,
-    groups=None,
-    threshold=None,
-    output=None,
-    allow_repeats=False,
-    seed=0,
-    batch_size=128,
+    delta: float = 0.05,
+    num_models: float = 1,
+    metric: Any = "error",
+    k: int | None = None,
+    groups: Any = None,
+    threshold: float | None = None,
+    output: int | str | None = None,
+    allow_repeats: bool = False,
+    seed: int = 0,
+    batch_size: int = 128,
 ) -> HeldOutCertificate:
     """Certifies a model by data that was held out.
 

@@ -1,6 +1,7 @@
 """`compress`: a smaller model, its code, and a certificate."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from tf_genbounds.checks import check_delta
 from tf_genbounds.checks import check_num_levels
 from tf_genbounds.compression.certificate.certify import certify
 from tf_genbounds.compression.certificate.certify import check_choice_of_architecture
+from tf_genbounds.compression.certificate.compressed import Compressed
 from tf_genbounds.compression.codes import weight_code
 from tf_genbounds.compression.forms import forms
 from tf_genbounds.compression.forms.compact_model import CompactModel
@@ -35,22 +37,22 @@ _TOLERANCE = 0.01
 
 
 def compress(
-    model,
-    data,
-    method="quantize",
+    model: keras.Model,
+    data: Any,
+    method: Any = "quantize",
     *,
-    delta=0.05,
-    keep=0.5,
-    num_levels=None,
-    budget=None,
-    tolerance=None,
-    initial_weights=None,
-    seed=0,
-    choice=(0, 1),
-    threshold=None,
-    search_samples=2000,
-    batch_size=128,
-):
+    delta: float = 0.05,
+    keep: float = 0.5,
+    num_levels: Any = None,
+    budget: float | None = None,
+    tolerance: float | None = None,
+    initial_weights: Any = None,
+    seed: int = 0,
+    choice: tuple[int, int] = (0, 1),
+    threshold: float | None = None,
+    search_samples: int = 2000,
+    batch_size: int = 128,
+) -> Compressed:
     """Compresses a model, and certifies what comes out.
 
     The weights are rounded to few levels, which an adaptive arithmetic code

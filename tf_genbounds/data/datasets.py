@@ -6,13 +6,16 @@ import io
 import logging
 import os
 import tempfile
+from typing import Any
 
 import numpy as np
 
 DIGITS = "digits"
 
 
-def load(name, split=None, normalize=True):
+def load(
+    name: str, split: Any = None, normalize: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Loads the images and labels of a data set.
 
     `"digits"` comes with scikit-learn and needs no network. Every other name

@@ -1,6 +1,9 @@
 """What bounds of several papers grow with, side by side."""
 
 import dataclasses
+from typing import Any
+
+import keras
 
 from tf_genbounds.bounds import Complexity
 from tf_genbounds.bounds.result import Result
@@ -28,11 +31,11 @@ class BoundComparison(Result):
     margin: float
     num_samples: int
 
-    def rows(self):
+    def rows(self) -> list[tuple]:
         """Returns a tuple of strings for each complexity: its name and value."""
         return tuple((c.name, f"{c.value:.4g}") for c in self.complexities.values())
 
-    def plot(self, history=None):
+    def plot(self, history: Any = None) -> Any:
         """Draws the numbers as bars, and how they came about: figure 3.
 
         Needs `pip install tf_genbounds[report]`.
@@ -68,22 +71,22 @@ class BoundComparison(Result):
 
 
 def compare_bounds(
-    model,
-    data,
+    model: keras.Model,
+    data: Any,
     *,
-    margin=None,
-    percentile=10,
-    scale_inputs=False,
-    variant="paper",
-    initial_weights=None,
-    num_samples=64,
-    num_probes=16,
-    exact=False,
-    threshold=None,
-    batch_size=128,
-    seed=0,
-    verbose=0,
-):
+    margin: float | None = None,
+    percentile: float = 10,
+    scale_inputs: bool = False,
+    variant: str = "paper",
+    initial_weights: Any = None,
+    num_samples: int = 64,
+    num_probes: int = 16,
+    exact: bool = False,
+    threshold: float | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    verbose: int | str = 0,
+) -> BoundComparison:
     """Compares what generalization bounds of several papers grow with.
 
     The rows of figure 3 of the compression paper, as numbers of samples with

@@ -1,6 +1,7 @@
 """Noise attenuation: how fast noise at one layer dies out in the next ones."""
 
 import functools
+from typing import Any
 
 from tf_genbounds.measure import noise_attenuation as measured
 
@@ -18,7 +19,7 @@ class NoiseAttenuation(measured.NoiseAttenuation):
     (['b'], [0.1])
     """
 
-    def plot(self):
+    def plot(self) -> Any:
         """Draws the errors by layer, a curve for each layer with noise.
 
         Needs `pip install tf_genbounds[report]`.

@@ -1,6 +1,7 @@
 """Noise stability of networks side by side, as distributions over samples."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ class NoiseStability(Result):
 
     measurements: dict
 
-    def values(self, label, quantity):
+    def values(self, label: str, quantity: str) -> np.ndarray:
         """Returns the values of every layer and sample, flat.
 
         Args:
@@ -55,11 +56,11 @@ class NoiseStability(Result):
         ]
         return np.concatenate(found) if found else np.empty(0, "float32")
 
-    def median(self, label, quantity):
+    def median(self, label: str, quantity: str) -> float:
         """Returns the median over layers and samples; see `values`."""
         return float(np.median(self.values(label, quantity)))
 
-    def plot(self):
+    def plot(self) -> Any:
         """Draws a histogram of each quantity, the networks on one axis.
 
         Needs `pip install tf_genbounds[report]`.
@@ -83,18 +84,18 @@ class NoiseStability(Result):
 
 
 def noise_stability(
-    model,
-    data,
+    model: keras.Model,
+    data: Any,
     *,
-    random_model=None,
-    num_samples=64,
-    num_probes=16,
-    num_draws=4,
-    noise="projection",
-    batch_size=128,
-    seed=0,
-    verbose=0,
-):
+    random_model: keras.Model | None = None,
+    num_samples: int | None = 64,
+    num_probes: int = 16,
+    num_draws: int = 4,
+    noise: str = "projection",
+    batch_size: int = 128,
+    seed: int = 0,
+    verbose: int | str = 0,
+) -> NoiseStability:
     """Measures a trained network beside a random one, sample by sample.
 
     The distributions over the samples of layer cushion, unclipped minimal

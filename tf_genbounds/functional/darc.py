@@ -4,13 +4,15 @@ Every form (loss, regularizer, layer, metric) calls the functions below, so
 that the same logits always give the same number.
 """
 
+from typing import Any
+
 from keras import ops
 
 from tf_genbounds.functional.random import mix
 from tf_genbounds.functional.random import uint32
 
 
-def darc1_penalty(logits, mask=None):
+def darc1_penalty(logits: Any, mask: Any = None) -> Any:
     """Computes the largest mean absolute logit of a batch.
 
     For logits `h` and the `m` unmasked positions `i` this is
@@ -48,7 +50,7 @@ def darc1_penalty(logits, mask=None):
     return ops.max(ops.sum(ops.abs(rows), axis=0)) / count
 
 
-def darc_penalty(logits, signs, mask=None):
+def darc_penalty(logits: Any, signs: Any, mask: Any = None) -> Any:
     """Averages the largest signed mean of the logits over draws of signs.
 
     For logits `h`, signs `xi` and the `m` unmasked positions `i` this is

@@ -5,6 +5,7 @@ quantities of networks without ever forming one.
 """
 
 import math
+from typing import Any
 
 from keras import ops
 
@@ -15,7 +16,7 @@ from tf_genbounds.functional.noise_stability import sample_norm
 _ROUNDING = 2e-6
 
 
-def interlayer_cushion(jacobian, x, *, num_pixels=1):
+def interlayer_cushion(jacobian: Any, x: Any, *, num_pixels: int = 1) -> Any:
     """Computes the interlayer cushion at each sample.
 
     `mu_{i,j}(x) = sqrt(num_pixels) ||J x^i|| / (||J||_F ||x^i||)`, with `J` the
@@ -49,7 +50,7 @@ def interlayer_cushion(jacobian, x, *, num_pixels=1):
     return math.sqrt(num_pixels) * ratio(sample_norm(image), scale)
 
 
-def jacobian_spread(jacobian, *, num_pixels):
+def jacobian_spread(jacobian: Any, *, num_pixels: int) -> Any:
     """Computes how unevenly a Jacobian reads the pixels, at each sample.
 
     `beta(x) = max_p sqrt(num_pixels) ||J_p||_F / ||J||_F`, with `J_p` the
@@ -92,7 +93,9 @@ def jacobian_spread(jacobian, *, num_pixels):
     return ops.where(total == 0, 0.0, spread)
 
 
-def interlayer_smoothness(noise, x, outputs, moved, linear):
+def interlayer_smoothness(
+    noise: str, x: Any, outputs: Any, moved: Any, linear: Any
+) -> Any:
     """Computes the interlayer smoothness for one noise vector a sample.
 
     `rho = ||eta|| ||M(x)|| / (||x|| ||M(x + eta) - M(x) - J eta||)` says how

@@ -1,9 +1,11 @@
 """Margins of classifiers, and the losses that are made of them."""
 
+from typing import Any
+
 from keras import ops
 
 
-def margins(logits, labels):
+def margins(logits: Any, labels: Any) -> Any:
     """Computes how far each sample is from being misclassified.
 
     The margin of a sample is `f(x)[y] - max_{j != y} f(x)[j]`. It is positive
@@ -49,7 +51,7 @@ def margins(logits, labels):
     return ops.where(broken, float("nan"), score - rival)
 
 
-def margin_loss(margins, margin=0.0):
+def margin_loss(margins: Any, margin: float = 0.0) -> Any:
     """Computes the fraction of samples whose margin is at most `margin`.
 
     `L_gamma = mean_i 1[not (margin_i > gamma)]`. At `margin=0` it is the
@@ -76,7 +78,7 @@ def margin_loss(margins, margin=0.0):
     return 1.0 - ops.mean(above)
 
 
-def ramp_loss(margins, margin):
+def ramp_loss(margins: Any, margin: float) -> Any:
     """Computes the mean of `clip(1 - margin_i / margin, 0, 1)`.
 
     It lies between the classification error and `margin_loss(margins, margin)`.

@@ -1,6 +1,7 @@
 """Noise sensitivity: by how much Gaussian noise at its input moves a map."""
 
 import math
+from typing import Any
 
 from keras import ops
 
@@ -12,7 +13,14 @@ from tf_genbounds.functional.operators import frobenius_norm
 from tf_genbounds.functional.random import normals
 
 
-def noise_sensitivity(target, inputs, *, scale=1.0, num_draws=None, seed=0):
+def noise_sensitivity(
+    target: Any,
+    inputs: Any,
+    *,
+    scale: float = 1.0,
+    num_draws: int | None = None,
+    seed: int = 0,
+) -> Any:
     """Computes the noise sensitivity of a map at each sample.
 
     `psi(x) = E ||M(x + s eta ||x||) - M(x)||^2 / (s^2 ||M(x)||^2)`, with `eta`

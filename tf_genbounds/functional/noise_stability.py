@@ -1,6 +1,7 @@
 """How a layer and an activation carry a given input, compared with noise."""
 
 import math
+from typing import Any
 
 from keras import ops
 
@@ -30,7 +31,7 @@ def sample_norm(x):
     return scale * ops.sqrt(ops.sum(ops.square(x / scale[:, None]), axis=1))
 
 
-def layer_cushion(operator, inputs, *, outputs=None):
+def layer_cushion(operator: Any, inputs: Any, *, outputs: Any = None) -> Any:
     """Computes the layer cushion of a linear map at each sample.
 
     `mu(v) = ||A v|| / (||A||_F ||v||)` says how much of its norm `v` keeps,
@@ -65,7 +66,7 @@ def layer_cushion(operator, inputs, *, outputs=None):
     return ratio(sample_norm(outputs), scale * sample_norm(inputs))
 
 
-def activation_contraction(pre_activations, activations):
+def activation_contraction(pre_activations: Any, activations: Any) -> Any:
     """Computes the activation contraction at each sample.
 
     `c(x) = ||x|| / ||phi(x)||`, the factor by which the activation shrinks

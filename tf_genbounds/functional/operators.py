@@ -9,6 +9,7 @@ that could mean either takes `matrix="operator"` or `matrix="kernel"`.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -68,37 +69,37 @@ class LinearOperator:
     kernel: object
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> tuple:
         """Shape of an input, without the batch axis."""
         return self.structure.input_shape
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> tuple:
         """Shape of an output, without the batch axis."""
         return self.structure.output_shape
 
     @property
-    def channel_axis(self):
+    def channel_axis(self) -> int:
         """Output axis, counting the batch's, that scale and bias index."""
         return self.structure.channel_axis
 
-    def matvec(self, x):
+    def matvec(self, x: Any) -> Any:
         """Maps `(k, *input_shape)` to `(k, *output_shape)`."""
         return self.structure.apply(self.kernel, x)
 
-    def rmatvec(self, y):
+    def rmatvec(self, y: Any) -> Any:
         """Maps `(k, *output_shape)` to `(k, *input_shape)` by the adjoint."""
         # The map is linear: its derivative is the same at every point.
         point = ops.zeros((ops.shape(y)[0], *self.input_shape), self.kernel.dtype)
         return backend.vjp(self.matvec, point, y)
 
-    def as_matrix(self):
+    def as_matrix(self) -> Any:
         """Returns the dense operator, `(outputs, inputs)`, of a small layer."""
         size = math.prod(known(self.input_shape))
         basis = ops.reshape(ops.eye(size), (size, *self.input_shape))
         return ops.transpose(ops.reshape(self.matvec(basis), (size, -1)))
 
-    def kernel_matrix(self):
+    def kernel_matrix(self) -> Any:
         """Returns the kernel as a matrix, `(blocks, rows, columns)`.
 
         The matrix is block diagonal, and these are its blocks:
@@ -118,7 +119,7 @@ class LinearOperator:
         taps = ops.moveaxis(taps, (-3, -2), (0, 1))
         return ops.reshape(taps, (blocks, rows, math.prod(shifts) * columns))
 
-    def scaled(self, scale):
+    def scaled(self, scale: Any) -> "LinearOperator":
         """Returns the operator whose output channels are multiplied.
 
         Args:
@@ -158,7 +159,7 @@ def unsupported_reason(layer):
     return None
 
 
-def linear_operator(layer, input_shape=None):
+def linear_operator(layer: Any, input_shape: Any = None) -> LinearOperator:
     """Returns the linear map of a layer, bias and activation left out.
 
     The weights are read now, in float32 whatever the layer's dtype. That is
@@ -226,7 +227,7 @@ def _kernel(layer):
     return ops.reshape(kernel, (*taps, channels, -1))
 
 
-def frobenius_norm(target, matrix="kernel"):
+def frobenius_norm(target: Any, matrix: str = "kernel") -> Any:
     """Computes the Frobenius norm of a layer's linear map, exactly.
 
     `||A||_F = sqrt(sum(A[i, j] ** 2))`, of the kernel or of the operator. An

@@ -7,6 +7,7 @@ guarantee. `spectral_norm_upper_bound` is for those.
 import dataclasses
 import functools
 import math
+from typing import Any
 from typing import NamedTuple
 
 import keras
@@ -61,15 +62,15 @@ class SpectralEstimate(NamedTuple):
 
 
 def spectral_norm(
-    target,
-    matrix="operator",
+    target: Any,
+    matrix: str = "operator",
     *,
-    num_vectors=4,
-    max_iterations=100,
-    tolerance=0.005,
-    start=None,
-    seed=0,
-):
+    num_vectors: int = 4,
+    max_iterations: int = 100,
+    tolerance: float = 0.005,
+    start: Any = None,
+    seed: int = 0,
+) -> SpectralEstimate:
     """Computes the spectral norm of a layer's linear map, or of matrices.
 
     The norm is `||A||_2 = max ||A x|| / ||x||`, the largest singular value
@@ -179,7 +180,14 @@ def start_vectors(target, matrix="operator", *, num_vectors=4, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, "float32")
 
 
-def stable_rank(target, matrix="kernel", *, estimate=None, unsquared=False, **options):
+def stable_rank(
+    target: Any,
+    matrix: str = "kernel",
+    *,
+    estimate: Any = None,
+    unsquared: bool = False,
+    **options: Any,
+) -> Any:
     """Computes the stable rank of a layer's linear map, or of matrices.
 
     The stable rank is a noise-tolerant stand-in for the rank,

@@ -5,6 +5,7 @@ Computed in float64 NumPy, and enlarged by more than rounding can take away.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -17,7 +18,7 @@ _ROUNDING = 1 + 1e-6
 _CHUNK_BYTES = 2**26
 
 
-def spectral_norm_upper_bound(operator, method="tightest"):
+def spectral_norm_upper_bound(operator: Any, method: Any = "tightest") -> float:
     """Bounds the spectral norm of a layer's operator from above.
 
     - `"fourier"`: A zero-padded convolution on `n` pixels, whatever its

@@ -1,5 +1,7 @@
 """Norms of the weights that come into each unit."""
 
+from typing import Any
+
 from keras import ops
 
 from tf_genbounds.checks import check_choice
@@ -7,7 +9,7 @@ from tf_genbounds.functional.operators import as_matrices
 from tf_genbounds.functional.operators import check_matrix
 
 
-def unit_norms(target, order):
+def unit_norms(target: Any, order: Any) -> Any:
     """Computes the norm of the weights into each unit of a layer.
 
     For row `u` of the matrix `A`, `sum_v abs(A[u, v])` for order 1 and

@@ -1,5 +1,7 @@
 """DARC1 and DARC as identity layers: the forms that see masks."""
 
+from typing import Any
+
 import keras
 
 from tf_genbounds.checks import check_factor
@@ -49,7 +51,7 @@ class DARC1Regularization(keras.layers.Layer):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.064, **kwargs):
+    def __init__(self, factor: float = 0.064, **kwargs: Any) -> None:
         # Under a mixed policy the logits are often float32 on purpose: do not
         # cast them to the policy's dtype on the way through.
         super().__init__(autocast=False, **kwargs)
@@ -58,12 +60,12 @@ class DARC1Regularization(keras.layers.Layer):
         self._was_symbolic = False
         self._build_at_init()
 
-    def compute_output_spec(self, inputs, mask=None):
+    def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
         refuse_probabilities(inputs, type(self).__name__)
         self._was_symbolic = True
         return keras.KerasTensor(inputs.shape, dtype=inputs.dtype)
 
-    def call(self, inputs, mask=None):
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         if self.factor > 0:
             refuse_probabilities(inputs, type(self).__name__)
             if not self._was_symbolic:
@@ -74,7 +76,7 @@ class DARC1Regularization(keras.layers.Layer):
     def _penalty(self, logits, mask):
         return darc1_penalty(logits, mask)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "factor": self.factor}
 
 
@@ -109,7 +111,13 @@ class DARCRegularization(DARC1Regularization):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=0.064, num_draws=8, seed=None, **kwargs):
+    def __init__(
+        self,
+        factor: float = 0.064,
+        num_draws: int = 8,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(factor, **kwargs)
         self.num_draws = check_positive("num_draws", num_draws)
         self.seed = check_seed(seed)
@@ -118,6 +126,6 @@ class DARCRegularization(DARC1Regularization):
         signs = rademacher_signs(logits, self.num_draws, self.seed)
         return darc_penalty(logits, signs, mask)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         draws = {"num_draws": self.num_draws, "seed": self.seed}
         return {**super().get_config(), **draws}

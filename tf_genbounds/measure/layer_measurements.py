@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds.measure.quantities import REDUCTIONS
 
@@ -101,7 +103,7 @@ class LayerMeasurements:
     interlayer_smoothness: float | None = None
 
     @property
-    def effective_parameters(self):
+    def effective_parameters(self) -> float | None:
         """`(c beta / (mu_i mu_{i->}))^2` times the overlap of the patches.
 
         A count of parameters as in table 1 of the compression paper, constants
@@ -111,7 +113,7 @@ class LayerMeasurements:
         return self._effective_parameters(self.layer_cushion)
 
     @property
-    def effective_parameters_from_init(self):
+    def effective_parameters_from_init(self) -> float | None:
         """The same for the difference from the initial weights."""
         return self._effective_parameters(self.layer_cushion_from_init)
 
@@ -129,7 +131,9 @@ class LayerMeasurements:
         root = contraction * spread / (cushion * interlayer)
         return self.patch_overlap * root**2
 
-    def summarized(self, distributions, **fields):
+    def summarized(
+        self, distributions: npt.ArrayLike, **fields: Any
+    ) -> "LayerMeasurements":
         """Returns the same with its scalars taken from per-sample values.
 
         Args:

@@ -1,28 +1,34 @@
 """`measure`: the noise stability of a finished model, in one call."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tf_genbounds.measure.measurements import Measurements
 from tf_genbounds.measure.measurer import Measurer
 
 
 def measure(
-    model,
-    data,
+    model: keras.Model,
+    data: Any,
     *,
-    quantities=None,
-    layers=None,
-    output=None,
-    threshold=None,
-    num_samples=None,
-    num_probes=16,
-    exact=False,
-    noise="projection",
-    num_draws=4,
-    initial_weights=None,
-    batch_size=128,
-    bias="ignore",
-    seed=0,
-    jit_compile=False,
-    verbose="auto",
-):
+    quantities: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    output: int | str | None = None,
+    threshold: float | None = None,
+    num_samples: int | None = None,
+    num_probes: int = 16,
+    exact: bool = False,
+    noise: str = "projection",
+    num_draws: int = 4,
+    initial_weights: Any = None,
+    batch_size: int = 128,
+    bias: str = "ignore",
+    seed: int = 0,
+    jit_compile: bool = False,
+    verbose: int | str = "auto",
+) -> Measurements:
     """Measures how stable a trained model is to noise, layer by layer.
 
     The model runs in inference mode and in float32, whatever its dtype policy,

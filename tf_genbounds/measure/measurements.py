@@ -1,9 +1,11 @@
 """What `measure` returns: plain numbers, per layer and per sample."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+from tf_genbounds.bounds import Complexity
 from tf_genbounds.bounds.result import Result
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.checks import check_choice
@@ -50,7 +52,7 @@ class Measurements(Result):
     (2, 0.5, ['d'])
     """
 
-    layers: dict
+    layers: dict[str, LayerMeasurements]
     num_samples: int
     pairs: dict = dataclasses.field(default_factory=dict)
     train_error: float | None = None
@@ -64,7 +66,7 @@ class Measurements(Result):
     distributions: dict = dataclasses.field(default_factory=dict)
 
     @property
-    def interlayer_cushion(self):
+    def interlayer_cushion(self) -> dict:
         """Interlayer cushions, by `(i, j)`; from a layer to itself, too."""
         found = {k: pair.interlayer_cushion for k, pair in self.pairs.items()}
         for name, layer in self.layers.items():
@@ -73,7 +75,7 @@ class Measurements(Result):
                 found[name, name] = layer.num_channels**-0.5
         return found
 
-    def distribution(self, quantity, layer):
+    def distribution(self, quantity: str, layer: Any) -> np.ndarray:
         """Returns the per-sample values of a quantity at one layer.
 
         Args:
@@ -99,7 +101,7 @@ class Measurements(Result):
             )
         return self.distributions[quantity, layer]
 
-    def margin(self, percentile=10):
+    def margin(self, percentile: float = 10) -> float:
         """Returns a percentile of the margins; negative if it is an error.
 
         It is the margin of a sample, the lower one where the percentile lies
@@ -123,7 +125,7 @@ class Measurements(Result):
         # "lower" returns a margin of the sample, so -inf does not mix in.
         return float(np.percentile(worst, percentile, method="lower"))
 
-    def smoothness(self, delta=0.05):
+    def smoothness(self, delta: float = 0.05) -> float | None:
         """Returns a low quantile of the interlayer smoothness over the noise.
 
         For each draw of the noise `rho` is the minimum over layers and samples.
@@ -151,8 +153,13 @@ class Measurements(Result):
         return float(rho[order[int(delta * len(rho))]])
 
     def effective_parameters(
-        self, constants="ignore", *, margin=None, delta=0.05, from_init=False
-    ):
+        self,
+        constants: str = "ignore",
+        *,
+        margin: float | None = None,
+        delta: float = 0.05,
+        from_init: bool = False,
+    ) -> Complexity:
         """Counts the parameters that the network needs, by its stability.
 
         See `tf_genbounds.bounds.effective_parameters`. The network must be a
@@ -179,8 +186,13 @@ class Measurements(Result):
         )
 
     def complexities(
-        self, *, margin=None, scale_inputs=False, variant="paper", from_init=False
-    ):
+        self,
+        *,
+        margin: float | None = None,
+        scale_inputs: bool = False,
+        variant: str = "paper",
+        from_init: bool = False,
+    ) -> dict[str, Complexity]:
         """Computes what bounds of several papers grow with, side by side.
 
         The rows of figure 3 of the compression paper: four by the norms of the
@@ -219,7 +231,7 @@ class Measurements(Result):
             from_init=from_init,
         )
 
-    def quantile(self, zeta):
+    def quantile(self, zeta: float) -> "Measurements":
         """Leaves out a fraction of the samples, those that constrain most.
 
         The same samples are left out of every quantity, so that the price is

@@ -1,6 +1,7 @@
 """Noise attenuation: how fast noise at one layer dies out in the next ones."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -74,16 +75,16 @@ class NoiseAttenuation(Result):
 
 
 def noise_attenuation(
-    model,
-    data,
+    model: keras.Model,
+    data: Any,
     *,
-    relative_norm=0.1,
-    at="input",
-    num_samples=64,
-    num_draws=4,
-    batch_size=128,
-    seed=0,
-):
+    relative_norm: float = 0.1,
+    at: str = "input",
+    num_samples: int = 64,
+    num_draws: int = 4,
+    batch_size: int = 128,
+    seed: int = 0,
+) -> NoiseAttenuation:
     """Adds noise at one layer, and follows it through the later ones.
 
     For each layer `i`, Gaussian noise with the direction uniform and the norm

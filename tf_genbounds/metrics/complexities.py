@@ -1,5 +1,7 @@
 """The complexities of figure 3, for the monitor."""
 
+from typing import Any
+
 import keras
 
 from tf_genbounds.checks import check_percentile
@@ -45,26 +47,33 @@ class Complexities(keras.metrics.Metric):
         }
     )
 
-    def __init__(self, margin=None, percentile=10, name="complexities"):
+    def __init__(
+        self,
+        margin: float | None = None,
+        percentile: float = 10,
+        name: str = "complexities",
+    ) -> None:
         super().__init__(name=name, dtype="float32")
         check_percentile(percentile)
         self.margin = margin
         self.percentile = percentile
 
-    def update_state(self, y_true=None, y_pred=None, sample_weight=None):
+    def update_state(
+        self, y_true: Any = None, y_pred: Any = None, sample_weight: Any = None
+    ) -> None:
         refuse_update(self)
 
-    def result(self):
+    def result(self) -> Any:
         return {}
 
-    def select(self, measurements):
+    def select(self, measurements: Any) -> Any:
         margin = self.margin
         if margin is None:
             margin = measurements.margin(self.percentile)
         found = measurements.complexities(margin=margin)
         return {f"{self.name}/{key}": c.value for key, c in found.items()}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "margin": self.margin,
             "percentile": self.percentile,

@@ -1,5 +1,7 @@
 """Metrics of data: the smallest cushions and the largest contractions."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -138,5 +140,5 @@ class ActivationContraction(ExtremeMetric):
     merge = staticmethod(ops.maximum)
     reduce = staticmethod(ops.max)
 
-    def applies(self, linear):
+    def applies(self, linear: Any) -> Any:
         return bool(linear.activations)

@@ -1,5 +1,7 @@
 """Metrics that take many passes, or the initial weights: for the monitor."""
 
+from typing import Any
+
 import keras
 
 from tf_genbounds.metrics.layer_metric import LayerMetric
@@ -62,17 +64,19 @@ class InterlayerCushion(MonitorMetric):
 
     quantity = "interlayer_cushion"
 
-    def __init__(self, layer=None, clip=False, name=None):
+    def __init__(
+        self, layer: Any = None, clip: bool = False, name: str | None = None
+    ) -> None:
         super().__init__(layer=layer, name=name)
         self.clip = clip
 
     @property
-    def field(self):
+    def field(self) -> Any:
         if self.clip:
             return "minimal_interlayer_cushion"
         return "unclipped_interlayer_cushion"
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "clip": self.clip}
 
 
@@ -152,7 +156,7 @@ class EffectiveParameters(MonitorMetric):
     quantity = "effective_parameters"
 
     @property
-    def quantities(self):
+    def quantities(self) -> Any:
         return {"layer_cushion", "activation_contraction", "interlayer_cushion"}
 
 
@@ -180,5 +184,5 @@ class DistanceFromInitialization(MonitorMetric):
     quantity = "distance_from_init"
 
     @property
-    def quantities(self):
+    def quantities(self) -> Any:
         return {"frobenius_norm"}

@@ -1,5 +1,7 @@
 """The margin metric: a percentile, of counts in bins."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -56,7 +58,7 @@ class Margin(keras.metrics.Metric):
 
     quantities = frozenset({"margins"})  # Of `measure`.
 
-    def __init__(self, percentile=10, name="margin"):
+    def __init__(self, percentile: float = 10, name: str = "margin") -> None:
         super().__init__(name=name, dtype="float32")
         check_percentile(percentile)
         self.percentile = percentile
@@ -66,11 +68,11 @@ class Margin(keras.metrics.Metric):
         self._misfits = self.add_variable((), "zeros", "float32", name="misfits")
         self._num_classes = None
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         refuse_probable_predictions(y_pred, type(self).__name__, "measures")
         self.count(y_true, y_pred)
 
-    def count(self, labels, logits):
+    def count(self, labels: Any, logits: Any) -> None:
         """Counts the margins of a batch of logits, wherever these come from."""
         logits = ops.convert_to_tensor(logits)
         labels = ops.convert_to_tensor(labels)
@@ -94,7 +96,7 @@ class Margin(keras.metrics.Metric):
             )
         )
 
-    def result(self):
+    def result(self) -> Any:
         misfits = self._misfits + 0.0
         if not backend.is_traced(misfits) and float(misfits) > 0:
             raise ValueError(
@@ -110,11 +112,11 @@ class Margin(keras.metrics.Metric):
         known = ops.logical_and(below[-1] > 0, misfits == 0)
         return ops.where(known, value, float("nan"))
 
-    def select(self, measurements):
+    def select(self, measurements: Any) -> Any:
         """Picks the exact percentile out of `Measurements`, by key."""
         return {self.name: measurements.margin(self.percentile)}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"percentile": self.percentile, "name": self.name}
 
 

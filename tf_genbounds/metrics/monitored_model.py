@@ -1,5 +1,7 @@
 """`MonitoredModel`: measures the training batches, inside the training step."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -48,7 +50,9 @@ class MonitoredModel(keras.Model):
     ['layer_cushion/dense', 'loss']
     """
 
-    def __init__(self, model, monitored, name=None, **kwargs):
+    def __init__(
+        self, model: keras.Model, monitored: Any, name: str | None = None, **kwargs: Any
+    ) -> None:
         check_built(model)
         super().__init__(name=name or model.name, **kwargs)
         self.model = model
@@ -68,7 +72,7 @@ class MonitoredModel(keras.Model):
         self._measured = lambda: (network, maps)
 
     @classmethod
-    def from_model(cls, model, metrics):
+    def from_model(cls, model: keras.Model, metrics: Any) -> "MonitoredModel":
         """Makes a monitored model of a model, which it shares the weights of.
 
         Args:
@@ -82,12 +86,17 @@ class MonitoredModel(keras.Model):
         """
         return cls(model, metrics)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: Any = None) -> Any:
         return self.model(inputs, training=training)
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: Any = True,
+    ) -> Any:
         # Keras lets a model change all of its state here and nowhere else.
         self._update(x, y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -112,7 +121,7 @@ class MonitoredModel(keras.Model):
                     }
                 )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "name": self.name,
             "model": keras.saving.serialize_keras_object(self.model),
@@ -122,7 +131,7 @@ class MonitoredModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Any:
         config = dict(config)
         load = keras.saving.deserialize_keras_object
         return cls(

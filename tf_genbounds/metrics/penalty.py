@@ -1,5 +1,7 @@
 """The penalty of DARC1 as a metric, since a loss reports one number only."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -43,14 +45,16 @@ class DARC1Penalty(keras.metrics.Mean):
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, factor=1.0, name="darc1", dtype=None):
+    def __init__(
+        self, factor: float = 1.0, name: str = "darc1", dtype: Any = None
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.factor = check_factor(factor)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         refuse_probable_predictions(y_pred, type(self).__name__)
         penalty = darc1_penalty(y_pred, get_keras_mask(y_pred))
         super().update_state(self.factor * penalty, ops.shape(y_pred)[0])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "factor": self.factor}

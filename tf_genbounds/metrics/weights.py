@@ -1,5 +1,7 @@
 """Metrics of weights, for `compile(metrics=[...])` and for the monitor."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -164,10 +166,16 @@ class StableRank(WeightMetric):
 
     quantity = "stable_rank"
 
-    def __init__(self, layer=None, matrix="kernel", every=1, name=None):
+    def __init__(
+        self,
+        layer: Any = None,
+        matrix: str = "kernel",
+        every: int = 1,
+        name: str | None = None,
+    ) -> None:
         super().__init__(layer, matrix, every, name)
 
-    def value(self, operator, estimate):
+    def value(self, operator: Any, estimate: Any) -> Any:
         return stable_rank(operator, self.matrix, estimate=estimate)
 
 
@@ -200,10 +208,16 @@ class SpectralNorm(WeightMetric):
     quantity = "spectral_norm"
     default_matrix = "operator"
 
-    def __init__(self, layer=None, matrix="operator", every=1, name=None):
+    def __init__(
+        self,
+        layer: Any = None,
+        matrix: str = "operator",
+        every: int = 1,
+        name: str | None = None,
+    ) -> None:
         super().__init__(layer, matrix, every, name)
 
-    def value(self, operator, estimate):
+    def value(self, operator: Any, estimate: Any) -> Any:
         return estimate.value
 
 
@@ -239,10 +253,16 @@ class FrobeniusNorm(WeightMetric):
     quantity = "frobenius_norm"
     iterates = False
 
-    def __init__(self, layer=None, matrix="kernel", every=1, name=None):
+    def __init__(
+        self,
+        layer: Any = None,
+        matrix: str = "kernel",
+        every: int = 1,
+        name: str | None = None,
+    ) -> None:
         super().__init__(layer, matrix, every, name)
 
-    def value(self, operator, estimate):
+    def value(self, operator: Any, estimate: Any) -> Any:
         return frobenius_norm(operator, self.matrix)
 
 

@@ -1,6 +1,7 @@
 """`BoundedCrossentropy`: a loss in [0, 1], as PAC-Bayes bounds need it."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -38,19 +39,19 @@ class BoundedCrossentropy(keras.losses.Loss):
 
     def __init__(
         self,
-        from_logits=False,
-        p_min=1e-5,
-        reduction="sum_over_batch_size",
-        name="bounded_crossentropy",
-        dtype=None,
-    ):
+        from_logits: bool = False,
+        p_min: float = 1e-5,
+        reduction: str = "sum_over_batch_size",
+        name: str = "bounded_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         if not 0 < p_min < 1:
             raise ValueError(f"`p_min` must lie in (0, 1). Received: p_min={p_min}")
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.from_logits = bool(from_logits)
         self.p_min = float(p_min)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         y_pred = ops.convert_to_tensor(y_pred)
         y_true = ops.convert_to_tensor(y_true)
         least = math.log(self.p_min)
@@ -63,7 +64,7 @@ class BoundedCrossentropy(keras.losses.Loss):
             target = ops.one_hot(index, classes, dtype=logs.dtype)
         return ops.sum(target * logs, axis=-1) / least
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "from_logits": self.from_logits,

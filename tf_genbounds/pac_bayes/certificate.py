@@ -2,7 +2,9 @@
 
 import dataclasses
 import decimal
+from typing import Any
 
+import keras
 import numpy as np
 
 from tf_genbounds.bounds import Assumption
@@ -58,16 +60,16 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
     settings: dict
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """How many examples are counted: not those of the prior."""
         return self.bound.num_samples
 
     @property
-    def delta(self):
+    def delta(self) -> float:
         """The failure probability."""
         return self.bound.delta
 
-    def statement(self):
+    def statement(self) -> str:
         """Returns the certificate in plain sentences, all numbers rounded up."""
         bound, settings = self.bound, self.settings
         vacuous = " (vacuous)" if self.vacuous else ""
@@ -86,7 +88,7 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
         )
         return self._unless_failed(text + parts.caveats(settings["num_models"]))
 
-    def verify(self, model, data):
+    def verify(self, model: keras.Model, data: Any) -> "PACBayesCertificate":
         """Recomputes everything but the training of the prior.
 
         Args:

@@ -1,6 +1,7 @@
 """`DrawCertificate`: a bound for one network that was drawn from the posterior."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -59,16 +60,16 @@ class DrawCertificate(Certificate, kind="pac_bayes_draw"):
     settings: dict
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """How many examples are counted: not those of the prior."""
         return self.bound.num_samples
 
     @property
-    def delta(self):
+    def delta(self) -> float:
         """The failure probability."""
         return self.bound.delta
 
-    def statement(self):
+    def statement(self) -> str:
         """Returns the certificate in plain sentences, all numbers rounded up."""
         bound, settings = self.bound, self.settings
         vacuous = " (vacuous)" if self.vacuous else ""
@@ -84,7 +85,9 @@ class DrawCertificate(Certificate, kind="pac_bayes_draw"):
         )
         return self._unless_failed(text + parts.caveats(settings["num_models"]))
 
-    def verify(self, model, data, *, posterior):
+    def verify(
+        self, model: keras.Model, data: Any, *, posterior: Any
+    ) -> "DrawCertificate":
         """Recomputes everything but the training of the prior.
 
         Args:

@@ -1,5 +1,7 @@
 """`RandomizedModel`: a network that draws its weights from a Gaussian."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -79,16 +81,16 @@ class RandomizedModel(keras.Model):
 
     def __init__(
         self,
-        network,
-        num_samples,
-        prior_std=0.03,
-        objective="quadratic",
-        delta=0.05,
-        threshold=None,
-        seed=0,
-        name=None,
-        **kwargs,
-    ):
+        network: keras.Model,
+        num_samples: int,
+        prior_std: float = 0.03,
+        objective: str = "quadratic",
+        delta: float = 0.05,
+        threshold: float | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_built(network)
         check_positive("num_samples", num_samples)
         check_choice("objective", objective, OBJECTIVES)
@@ -143,28 +145,28 @@ class RandomizedModel(keras.Model):
     # What is trained is the posterior; the weights of the network are the prior's.
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list:
         return list(self._learned)
 
     @property
-    def non_trainable_variables(self):
+    def non_trainable_variables(self) -> list:
         learned = {id(v) for v in self._learned}
         return [v for v in self.variables if id(v) not in learned]
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list:
         return self.trainable_variables
 
     @property
-    def non_trainable_weights(self):
+    def non_trainable_weights(self) -> list:
         learned = {id(v) for v in self._learned}
         return [v for v in self.weights if id(v) not in learned]
 
-    def stds(self):
+    def stds(self) -> list:
         """Returns the standard deviations of the posterior, a list of tensors."""
         return [ops.softplus(ops.convert_to_tensor(r)) for r in self.spreads]
 
-    def draw(self, seed):
+    def draw(self, seed: int) -> list:
         """Draws weights from the posterior.
 
         Args:
@@ -178,7 +180,7 @@ class RandomizedModel(keras.Model):
             for w, s in zip(self.means, self.stds(), strict=True)
         ]
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: Any = None) -> Any:
         fixed = self.network.non_trainable_variables
         outputs, updates = self.network.stateless_call(
             self.draw(self.train_seeds if training else self.predict_seeds),
@@ -194,8 +196,13 @@ class RandomizedModel(keras.Model):
         return outputs
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: Any = True,
+    ) -> Any:
         replicas = backend.num_replicas()  # The gradients of replicas are summed.
         risk = super().compute_loss(x, y, y_pred, sample_weight, training) * replicas
         kl = self._kl()
@@ -220,7 +227,7 @@ class RandomizedModel(keras.Model):
             total = total + ops.sum(terms)
         return total
 
-    def kl(self):
+    def kl(self) -> float:
         """Returns the divergence of posterior and prior in nats, rounded up: a float.
 
         In float64, see `bounds.gaussian_kl`.
@@ -232,7 +239,7 @@ class RandomizedModel(keras.Model):
             self.prior_std,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "name": self.name,
             "network": uncompiled_config(self.network),
@@ -245,7 +252,7 @@ class RandomizedModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Any:
         config = dict(config)
         network = keras.saving.deserialize_keras_object(
             config.pop("network"), custom_objects

@@ -1,6 +1,7 @@
 """`PACBayes`: a network that draws its weights, certified by what its prior did not see."""
 
 import collections
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from tf_genbounds.pac_bayes.certificate import PACBayesCertificate
 from tf_genbounds.pac_bayes.certificate import certificate_of
 from tf_genbounds.pac_bayes.counted import length
 from tf_genbounds.pac_bayes.counted import split
+from tf_genbounds.pac_bayes.draw_certificate import DrawCertificate
 from tf_genbounds.pac_bayes.draw_certificate import draw_of
 from tf_genbounds.pac_bayes.draw_certificate import with_weights
 from tf_genbounds.pac_bayes.gibbs import Judge
@@ -88,13 +90,13 @@ class PACBayes:
 
     def __init__(
         self,
-        model,
-        prior_fraction=0.5,
-        prior_std=0.03,
-        objective="quadratic",
-        seed=0,
-        threshold=None,
-    ):
+        model: keras.Model,
+        prior_fraction: float = 0.5,
+        prior_std: float = 0.03,
+        objective: str = "quadratic",
+        seed: int = 0,
+        threshold: float | None = None,
+    ) -> None:
         check_built(model)
         check_choice("objective", objective, OBJECTIVES)
         if not 0 <= prior_fraction < 1:
@@ -129,14 +131,14 @@ class PACBayes:
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        metrics=None,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
         *,
-        posterior_optimizer=None,
-        posterior_loss=None,
-        **options,
-    ):
+        posterior_optimizer: Any = None,
+        posterior_loss: Any = None,
+        **options: Any,
+    ) -> None:
         """Says how to train, as `keras.Model.compile` does.
 
         Args:
@@ -164,15 +166,15 @@ class PACBayes:
 
     def fit(
         self,
-        data,
+        data: Any,
         *,
-        prior_epochs,
-        posterior_epochs,
-        batch_size=None,
-        callbacks=None,
-        validation_data=None,
-        verbose="auto",
-    ):
+        prior_epochs: int,
+        posterior_epochs: int,
+        batch_size: int | None = None,
+        callbacks: Any = None,
+        validation_data: Any = None,
+        verbose: int | str = "auto",
+    ) -> keras.callbacks.History:
         """Trains the prior on one part of the data, then the posterior on the other.
 
         Each call begins anew with the weights that the model had when this object was
@@ -271,7 +273,7 @@ class PACBayes:
         return self._finished()
 
     @property
-    def mean_model(self):
+    def mean_model(self) -> keras.Model:
         """A copy of the network with the mean weights of the posterior.
 
         It is **not certified**: it is mostly better than the network that draws its
@@ -281,7 +283,12 @@ class PACBayes:
         return with_weights(model, copies(model.means), "mean_not_certified")
 
     def certify(
-        self, delta=0.05, passes=40, blocks=600, *, num_models=1
+        self,
+        delta: float = 0.05,
+        passes: int = 40,
+        blocks: int = 600,
+        *,
+        num_models: float = 1,
     ) -> PACBayesCertificate:
         """Certifies the network that draws its weights.
 
@@ -319,7 +326,9 @@ class PACBayes:
             **self._certified((passes, blocks), delta, num_models),
         )
 
-    def certify_draw(self, delta=0.05, *, num_models=1):
+    def certify_draw(
+        self, delta: float = 0.05, *, num_models: float = 1
+    ) -> tuple[keras.Model, DrawCertificate]:
         """Draws one network from the posterior, and certifies it.
 
         It is an ordinary Keras model with fixed weights, drawn once for each posterior:

@@ -2,7 +2,10 @@
 
 import collections
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 
 from tf_genbounds.bounds import Assumption
@@ -60,16 +63,16 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
     settings: dict
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """How many examples there are, picked ones included."""
         return self.bound.num_samples
 
     @property
-    def delta(self):
+    def delta(self) -> float:
         """The failure probability."""
         return self.bound.delta
 
-    def statement(self):
+    def statement(self) -> str:
         """Returns the certificate in plain sentences, all numbers rounded up."""
         bound, settings = self.bound, self.settings
         count = settings["num_models"]
@@ -111,7 +114,15 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
     def _repeated(self):
         return next(a for a in self.assumptions if a.text == _REPEATED)
 
-    def verify(self, model, data, *, training, augment=None, initial_data=None):
+    def verify(
+        self,
+        model: keras.Model,
+        data: Any,
+        *,
+        training: Any,
+        augment: Callable | None = None,
+        initial_data: Any = None,
+    ) -> "PickToLearnCertificate":
         """Recomputes everything, the training included.
 
         Args:

@@ -1,6 +1,9 @@
 """`PickToLearn`: a certificate for any network, with no example held out."""
 
 import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -78,7 +81,13 @@ class PickToLearn:
         - [Campi and Garatti, 2023](https://jmlr.org/papers/v24/22-0605.html)
     """
 
-    def __init__(self, model, picks=32, seed=0, threshold=None):
+    def __init__(
+        self,
+        model: keras.Model,
+        picks: int = 32,
+        seed: int = 0,
+        threshold: float | None = None,
+    ) -> None:
         check_built(model)
         check_positive("picks", picks)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -100,7 +109,13 @@ class PickToLearn:
         self._compiled = 0
         self._verified = False
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **options):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        **options: Any,
+    ) -> None:
         """Says how to train, as `keras.Model.compile` does.
 
         Args:
@@ -120,19 +135,19 @@ class PickToLearn:
 
     def fit(
         self,
-        data,
+        data: Any,
         *,
-        rounds,
-        steps_per_round,
-        batch_size=None,
-        augment=None,
-        initial_data=None,
-        initial_steps=None,
-        callbacks=None,
-        validation_data=None,
-        backup_dir=None,
-        verbose="auto",
-    ):
+        rounds: int | Iterable[int],
+        steps_per_round: int,
+        batch_size: int | None = None,
+        augment: Callable | None = None,
+        initial_data: Any = None,
+        initial_steps: int | None = None,
+        callbacks: Any = None,
+        validation_data: Any = None,
+        backup_dir: str | None = None,
+        verbose: int | str = "auto",
+    ) -> keras.callbacks.History:
         """Trains and picks, and ends with the best of the listed rounds.
 
         The run ends after the last round, or when no example outside the picked ones
@@ -235,16 +250,16 @@ class PickToLearn:
         return history
 
     @property
-    def picked(self):
+    def picked(self) -> np.ndarray:
         """Indices of the examples that the model was trained on, in their order."""
         return self._finished().best.picked
 
     @property
-    def wrong(self):
+    def wrong(self) -> np.ndarray:
         """Indices of the other examples that the model decides wrongly."""
         return self._finished().best.wrong
 
-    def verify(self):
+    def verify(self) -> None:
         """Trains again on the compression set alone, and compares bit for bit.
 
         It takes as long as `fit`, but for the examples that need not be ranked. The
@@ -274,7 +289,15 @@ class PickToLearn:
             )
         self._verified = True
 
-    def retrain(self, sample, settings, number, *, augment=None, initial=None):
+    def retrain(
+        self,
+        sample: Any,
+        settings: Any,
+        number: int,
+        *,
+        augment: Callable | None = None,
+        initial: Any = None,
+    ) -> Any:
         """Runs on another sample; the model keeps its weights.
 
         Args:
@@ -299,7 +322,9 @@ class PickToLearn:
         finally:
             state.assign(state.variables(self.model), kept)
 
-    def certificate(self, delta=0.05, *, num_models=1) -> PickToLearnCertificate:
+    def certificate(
+        self, delta: float = 0.05, *, num_models: float = 1
+    ) -> PickToLearnCertificate:
         """Returns the certificate of the model.
 
         Args:

@@ -1,6 +1,8 @@
 """`report`: measures a model and says what was found."""
 
 import dataclasses
+import os
+from typing import Any
 
 import keras
 
@@ -75,7 +77,7 @@ class Report(Result):
     baseline: "Report | None" = None
     version: str = __version__
 
-    def to_text(self, width=None):
+    def to_text(self, width: int | None = None) -> str:
         """Returns the report as plain text with tables.
 
         Args:
@@ -84,7 +86,7 @@ class Report(Result):
         """
         return text(self, width)
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """Returns the report as Markdown."""
         return markdown(self)
 
@@ -120,7 +122,7 @@ class Report(Result):
         }
         return cls(**fields)
 
-    def to_html(self, path):
+    def to_html(self, path: str | os.PathLike) -> None:
         """Writes the report as one HTML page, with plots and nothing outside.
 
         Needs `pip install tf_genbounds[report]`.
@@ -132,7 +134,7 @@ class Report(Result):
 
         write_text(path, page(self))
 
-    def plot(self, name):
+    def plot(self, name: str) -> Any:
         """Draws one of the report's plots.
 
         Needs `pip install tf_genbounds[report]`.
@@ -165,24 +167,24 @@ class Report(Result):
 
 
 def report(
-    model,
-    train,
-    validation=None,
+    model: keras.Model,
+    train: Any,
+    validation: Any = None,
     *,
-    title=None,
-    bounds=None,
-    compressed=None,
-    history=None,
-    baseline=None,
-    num_samples=None,
-    interlayer_samples=64,
-    num_probes=16,
-    initial_weights=None,
-    threshold=None,
-    batch_size=128,
-    bias="ignore",
-    seed=0,
-    verbose="auto",
+    title: str | None = None,
+    bounds: dict | None = None,
+    compressed: Any = None,
+    history: Any = None,
+    baseline: Any = None,
+    num_samples: int | None = None,
+    interlayer_samples: int = 64,
+    num_probes: int = 16,
+    initial_weights: Any = None,
+    threshold: float | None = None,
+    batch_size: int = 128,
+    bias: str = "ignore",
+    seed: int = 0,
+    verbose: int | str = "auto",
 ) -> Report:
     """Measures a model and reports what was found.
 

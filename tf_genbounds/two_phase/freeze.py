@@ -20,7 +20,7 @@ from tf_genbounds.two_phase.piecewise_linear import kind
 from tf_genbounds.two_phase.piecewise_linear import slopes
 
 
-def freeze_activation_pattern(model):
+def freeze_activation_pattern(model: keras.Model) -> keras.Model:
     """Makes the activation pattern of a network a fixed function of its input.
 
     The result has two branches with copies of the weights `w`. The *gate

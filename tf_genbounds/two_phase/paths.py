@@ -10,8 +10,11 @@ pass is kept as `array * 2**exponent`, one exponent for each example, which
 costs no accuracy.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds import backend
 from tf_genbounds.checks import check_choice
@@ -26,7 +29,14 @@ __all__ = [
 ]
 
 
-def path_feature_norms(model, x, *, output=0, batch_size=128, log=False):
+def path_feature_norms(
+    model: keras.Model,
+    x: Any,
+    *,
+    output: int | str | None = 0,
+    batch_size: int = 128,
+    log: bool = False,
+) -> np.ndarray:
     """Computes `||z(x)||_2`, the norm of the path features, of each example.
 
     `||z(x)||_2^2 = sum_paths (x_path sigma_path(x))^2`. Biases and the caps of
@@ -67,7 +77,13 @@ def path_feature_norms(model, x, *, output=0, batch_size=128, log=False):
     return _result(np.concatenate(found) / 2, log)
 
 
-def path_weight_norms(model, *, order=2, output=0, log=False):
+def path_weight_norms(
+    model: keras.Model,
+    *,
+    order: int = 2,
+    output: int | str | None = 0,
+    log: bool = False,
+) -> np.ndarray:
     """Computes `||w_k||_1` or `||w_k||_2`, the norm of the path weights.
 
     `||w_k||_p^p` is the sum over all paths to output `k` of the products of
@@ -110,7 +126,9 @@ def path_weight_norms(model, *, order=2, output=0, log=False):
     return _result(sums[0] / order, log)
 
 
-def path_count(model, *, output=0, log=True):
+def path_count(
+    model: keras.Model, *, output: int | str | None = 0, log: bool = True
+) -> float:
     """Counts the paths to each output, on or off: `d_z`, the length of `z`.
 
     Args:
@@ -131,7 +149,15 @@ def path_count(model, *, output=0, log=True):
     return float(np.max(_result(_logarithms(*_pass(model, "count", output)())[0], log)))
 
 
-def path_gram_matrix(model, x, other=None, *, output=0, unit=0, batch_size=64):
+def path_gram_matrix(
+    model: keras.Model,
+    x: Any,
+    other: npt.ArrayLike | None = None,
+    *,
+    output: int | str | None = 0,
+    unit: int = 0,
+    batch_size: int = 64,
+) -> np.ndarray:
     """Computes `<z(x_i), z(x'_j)>`, the Gram matrix of the path features.
 
     A product is a sum over the paths that are on for both, so each pair of

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ class PhaseData:
     digest: str
 
     @classmethod
-    def of(cls, data, standard_fraction, seed):
+    def of(cls, data: Any, standard_fraction: float, seed: int) -> "PhaseData":
         """Splits data by the seed alone, whatever inputs and labels are."""
         length = len(keras.tree.flatten(data)[0])
         count = round(standard_fraction * length)

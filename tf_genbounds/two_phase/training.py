@@ -1,11 +1,13 @@
 """Training in two phases: `TwoPhaseTraining`."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
 
 from tf_genbounds import backend
+from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.certificates.independence import Origin
 from tf_genbounds.data.reading import read
@@ -84,7 +86,9 @@ class TwoPhaseTraining:
         - [Kawaguchi et al., 2017](https://arxiv.org/abs/1710.05468)
     """
 
-    def __init__(self, model, standard_fraction=0.1, seed=0):
+    def __init__(
+        self, model: keras.Model, standard_fraction: float = 0.1, seed: int = 0
+    ) -> None:
         if not 0 <= standard_fraction <= 1:
             raise ValueError(
                 "`standard_fraction` must lie in [0, 1]. "
@@ -109,7 +113,13 @@ class TwoPhaseTraining:
         self._origin = Origin("the standard phase", "the samples of the freeze phase")
         self._origin.see_model(model)  # Before `compile` replaces its optimizer.
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **options):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        **options: Any,
+    ) -> None:
         """Says how to train, as `keras.Model.compile` does.
 
         Args:
@@ -137,18 +147,18 @@ class TwoPhaseTraining:
 
     def fit(
         self,
-        data,
-        standard_epochs=1,
-        freeze_epochs=1,
+        data: Any,
+        standard_epochs: int = 1,
+        freeze_epochs: int = 1,
         *,
-        batch_size=None,
-        validation_data=None,
-        class_weight=None,
-        shuffle=True,
-        callbacks=None,
-        verbose="auto",
-        backup_dir=None,
-    ):
+        batch_size: int | None = None,
+        validation_data: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        callbacks: Any = None,
+        verbose: int | str = "auto",
+        backup_dir: str | None = None,
+    ) -> keras.callbacks.History:
         """Trains for both phases.
 
         Epochs are counted through. Callbacks see the frozen model from the
@@ -249,7 +259,14 @@ class TwoPhaseTraining:
             backup.delete(backup_dir)
         return self.history
 
-    def bound(self, delta=0.05, *, constant="4k", output=0, batch_size=128):
+    def bound(
+        self,
+        delta: float = 0.05,
+        *,
+        constant: str = "4k",
+        output: int | str | None = 0,
+        batch_size: int = 128,
+    ) -> Bound:
         """Bounds the risk of `model` by the samples of the freeze phase.
 
         `bounds.data_independent_bound` in the form of the sample, with the

@@ -3,8 +3,10 @@
 import dataclasses
 import math
 import warnings
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from tf_genbounds.checks import check_finite
@@ -46,13 +48,13 @@ class FilterProjection:
     seed: int
     layer: int = 0
 
-    def gains(self):
+    def gains(self) -> np.ndarray:
         """Returns the weight of each `B_t` at each position, `(locations, k p)`."""
         return ops.convert_to_numpy(
             gains(self.numbers, self.num_filters, self.locations, self.seed, self.layer)
         )
 
-    def kernels(self):
+    def kernels(self) -> np.ndarray:
         """Returns the kernel of each position, `(locations, *shape)`."""
         index = np.arange(len(self.numbers), dtype="int32")
         size = math.prod(self.shape)
@@ -61,16 +63,16 @@ class FilterProjection:
 
 
 def filter_project(
-    kernel,
-    epsilon,
-    eta,
+    kernel: npt.ArrayLike,
+    epsilon: float,
+    eta: float,
     *,
-    locations,
-    seed,
-    constant="safe",
-    independence=None,
-    layer=0,
-):
+    locations: int,
+    seed: int,
+    constant: str = "safe",
+    independence: int | None = None,
+    layer: Any = 0,
+) -> FilterProjection:
     """Compresses the kernel of a convolution, with other errors at each position.
 
     For random normal kernels `B_1` to `B_{kp}` the numbers `a_t = <A, B_t>` are

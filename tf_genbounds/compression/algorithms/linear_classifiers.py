@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds.compression.algorithms.matrix_project import Projection
 from tf_genbounds.compression.algorithms.matrix_project import project
@@ -35,7 +36,14 @@ class Sparse:
     step: float | None = None
 
 
-def sparsify(vector, gamma, eta=0.25, *, seed, discrete=False):
+def sparsify(
+    vector: npt.ArrayLike,
+    gamma: float,
+    eta: float = 0.25,
+    *,
+    seed: int,
+    discrete: bool = False,
+) -> Sparse:
     """Keeps few entries of a linear classifier, at random, and rescales them.
 
     Entry `i` is kept with probability `p_i = min(1, 2 c_i**2 / (eta gamma**2))`
@@ -89,7 +97,9 @@ def sparsify(vector, gamma, eta=0.25, *, seed, discrete=False):
     return Sparse(found, np.flatnonzero(found), step)
 
 
-def vector_project(vector, gamma, eta, *, seed):
+def vector_project(
+    vector: npt.ArrayLike, gamma: float, eta: float, *, seed: int
+) -> Projection:
     """Compresses a linear classifier to inner products with Gaussian vectors.
 
     `chat = (1 / k) sum_i z_i v_i`, with `k = ceil(16 ln(1 / eta) / gamma**2)`

@@ -4,8 +4,10 @@ import dataclasses
 import functools
 import math
 import warnings
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from tf_genbounds import backend
@@ -43,7 +45,7 @@ class Projection:
     layer: int = 0
     distribution: str = "rademacher"
 
-    def kernel(self):
+    def kernel(self) -> np.ndarray:
         """Returns `Ahat = (1 / k) sum_l <A, M_l> M_l`, a float32 array."""
         size = math.prod(self.shape)
         total = np.zeros(size, "float32")
@@ -59,15 +61,15 @@ class Projection:
 
 
 def matrix_project(
-    kernel,
-    epsilon,
-    eta,
+    kernel: npt.ArrayLike,
+    epsilon: float,
+    eta: float,
     *,
-    seed,
-    constant="safe",
-    distribution="rademacher",
-    layer=0,
-):
+    seed: int,
+    constant: str = "safe",
+    distribution: str = "rademacher",
+    layer: Any = 0,
+) -> Projection:
     """Compresses a kernel to its inner products with random matrices.
 
     `Ahat = (1 / k) sum_l <A, M_l> M_l`, for `k` independent matrices `M_l` of
@@ -129,7 +131,7 @@ def matrix_project(
     return project(kernel, count, seed=seed, layer=layer, distribution=distribution)
 
 
-def num_matrices(epsilon, eta, constant="safe"):
+def num_matrices(epsilon: Any, eta: Any, constant: str = "safe") -> int:
     """Returns the number `k` of random matrices; see `matrix_project`.
 
     Example:
@@ -149,7 +151,14 @@ def num_matrices(epsilon, eta, constant="safe"):
     return math.ceil(4 * math.log(4 / eta) / (epsilon**2 - 2 * epsilon**3 / 3))
 
 
-def project(kernel, count, *, seed, layer=0, distribution="rademacher"):
+def project(
+    kernel: Any,
+    count: Any,
+    *,
+    seed: int,
+    layer: Any = 0,
+    distribution: str = "rademacher",
+) -> Projection:
     """Computes `count` inner products; see `matrix_project`.
 
     Example:

@@ -1,8 +1,10 @@
 """Numbers on a grid: as many levels as a code can pay for."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds.checks import check_finite
 from tf_genbounds.checks import check_num_levels
@@ -28,12 +30,12 @@ class Quantized:
     step: np.float32
     num_levels: int
 
-    def values(self):
+    def values(self) -> np.ndarray:
         """Returns `step * indices`, a float32 array."""
         return self.step * self.indices.astype("float32")
 
 
-def to_float16(array):
+def to_float16(array: npt.ArrayLike) -> np.ndarray:
     """Rounds numbers to float16: 16 bits each, with relative errors below 2**-11.
 
     Args:
@@ -60,7 +62,13 @@ def to_float16(array):
     return rounded
 
 
-def quantize(array, num_levels, *, largest=None, step=None):
+def quantize(
+    array: npt.ArrayLike,
+    num_levels: Any,
+    *,
+    largest: float | None = None,
+    step: Any = None,
+) -> Quantized:
     """Rounds numbers to a uniform grid around 0.
 
     `Q(t) = step * clip(round(t / step), -n, n)`, with `2 n + 1` levels and

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from tf_genbounds.checks import check_finite
 
@@ -32,17 +33,24 @@ class Factors:
     error: float
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Integer, how many numbers are stored."""
         return self.first.size + self.second.size
 
-    def kernel(self):
+    def kernel(self) -> np.ndarray:
         """Returns the kernel of low rank, a float32 array."""
         second = self.second.reshape(self.rank, self.second.shape[-1])
         return (self.first.astype("float64") @ second).astype("float32")
 
 
-def truncate_svd(kernel, threshold=None, *, rank=None, operator_norm=None, overlap=1):
+def truncate_svd(
+    kernel: npt.ArrayLike,
+    threshold: float | None = None,
+    *,
+    rank: int | None = None,
+    operator_norm: float | None = None,
+    overlap: int = 1,
+) -> Factors:
     """Leaves out the small singular values of a kernel.
 
     The kernel is a matrix `R` with a column for each output. Singular values

@@ -1,6 +1,9 @@
 """What the length of a code proves about the model that it describes."""
 
 import dataclasses
+from typing import Any
+
+import keras
 
 from tf_genbounds.bounds.bound import Bound
 from tf_genbounds.bounds.concentration import IID
@@ -95,11 +98,11 @@ class Certificate(certificate.Certificate, kind="code"):
         return self.in_form("binomial")
 
     @property
-    def empirical(self):
+    def empirical(self) -> float:
         return self.train_error
 
     @property
-    def assumptions(self):
+    def assumptions(self) -> tuple:
         """Tuple of `bounds.Assumption`."""
         return (
             IID,
@@ -119,7 +122,7 @@ class Certificate(certificate.Certificate, kind="code"):
             text += f" (seen for {self.num_compared})"
         return Assumption(text)
 
-    def declaring(self, text, status="unchecked"):
+    def declaring(self, text: str, status: str = "unchecked") -> "Certificate":
         """Returns the certificate with one more assumption.
 
         For what its maker knows and no number shows: that the architecture was, in
@@ -145,7 +148,7 @@ class Certificate(certificate.Certificate, kind="code"):
         declared = (*self.declared, Assumption(text, status))
         return dataclasses.replace(self, declared=declared)
 
-    def in_form(self, form) -> Bound:
+    def in_form(self, form: Any) -> Bound:
         """Returns the certificate by another form of `bounds.occam_bound`."""
         found = occam_bound(
             self.train_error,
@@ -161,7 +164,7 @@ class Certificate(certificate.Certificate, kind="code"):
             assumptions=self.assumptions,
         )
 
-    def verify(self, model, data, *, batch_size=128):
+    def verify(self, model: keras.Model, data: Any, *, batch_size: int = 128) -> Any:
         """Recomputes what can be from the decoded model and the sample.
 
         The bits are those of the code, which `Compressed.load` checks.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 
 import keras
@@ -64,7 +65,7 @@ class Compressed:
     architecture: str
     initial: list | None = None
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes one file: what was fixed before, and the code word.
 
         Args:
@@ -80,7 +81,7 @@ class Compressed:
         pathlib.Path(path).write_bytes(packed)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> "Compressed":
         """Rebuilds the very same model from a file.
 
         The certificate is that of the code in the file: what of it can be computed

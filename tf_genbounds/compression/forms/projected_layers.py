@@ -1,6 +1,7 @@
 """Layers that store inner products with random kernels in place of a kernel."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -36,7 +37,9 @@ class Projected(keras.layers.Layer):
     [(5,), (10,)]
     """
 
-    def __init__(self, layer, num_numbers, seed, index=0, **kwargs):
+    def __init__(
+        self, layer: Any, num_numbers: int, seed: int, index: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(layer, dict):
             layer = keras.saving.deserialize_keras_object(layer)
@@ -49,7 +52,7 @@ class Projected(keras.layers.Layer):
         self.seed = seed
         self.index = index
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         layer = self._template()
         if not layer.built:
             layer.build(input_shape)
@@ -63,7 +66,7 @@ class Projected(keras.layers.Layer):
                 shape=layer.bias.shape, name="bias", initializer="zeros"
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         layer = self._template()
         values = [(layer.kernel, self.kernel)]
         if self.bias is not None:
@@ -73,7 +76,7 @@ class Projected(keras.layers.Layer):
         return self.activation(outputs)
 
     @property
-    def kernel(self):
+    def kernel(self) -> Any:
         """The kernel, computed from the numbers."""
         size = math.prod(self._shape)
         rows = block_rows(size, self.num_numbers)
@@ -94,10 +97,10 @@ class Projected(keras.layers.Layer):
             total = ops.fori_loop(0, blocks, add, total)
         return ops.reshape(total, self._shape)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self._template().compute_output_shape(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         layer = self._template()
         config = layer.get_config()
         config["activation"] = keras.activations.serialize(self.activation)
@@ -137,12 +140,20 @@ class FilterProjected(Projected):
     ((1, 4, 4, 4), (10,))
     """
 
-    def __init__(self, layer, num_filters, independence, seed, index=0, **kwargs):
+    def __init__(
+        self,
+        layer: Any,
+        num_filters: int,
+        independence: int,
+        seed: int,
+        index: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(layer, num_filters * independence, seed, index, **kwargs)
         self.num_filters = num_filters
         self.independence = independence
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self._positions = positions(self._template(), input_shape)
         if self._positions is None:
@@ -152,7 +163,7 @@ class FilterProjected(Projected):
                 f"layer={self._template()}, input_shape={input_shape}"
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         layer = self._template()
         if positions(layer, tuple(inputs.shape)) != self._positions:
             raise ValueError(
@@ -199,10 +210,10 @@ class FilterProjected(Projected):
         return self.activation(ops.cast(total, self.compute_dtype))
 
     @property
-    def kernel(self):
+    def kernel(self) -> None:
         raise AttributeError("There is no one kernel: every position has its own.")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         del config["num_numbers"]
         return config | {

@@ -1,5 +1,7 @@
 """Training for a short code: weights that are rounded while they are learned."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -88,17 +90,17 @@ class QuantizedTraining(keras.Model):
 
     def __init__(
         self,
-        model,
-        num_samples,
-        num_levels=5,
-        vector_levels=15,
-        exact_fraction=0.25,
-        coarseness=1.3,
-        num_stages=100,
-        factor=1.0,
-        name=None,
-        **kwargs,
-    ):
+        model: keras.Model,
+        num_samples: int,
+        num_levels: Any = 5,
+        vector_levels: int = 15,
+        exact_fraction: float = 0.25,
+        coarseness: float = 1.3,
+        num_stages: int = 100,
+        factor: float = 1.0,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_trainable(model)
         super().__init__(name=name or model.name, **kwargs)
         check_positive("num_samples", num_samples)
@@ -150,21 +152,21 @@ class QuantizedTraining(keras.Model):
         return {id(v) for array in self.arrays for v in (array.scaled, array.log_step)}
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list:
         learned = self._learned()
         return [v for v in self.variables if id(v) in learned]
 
     @property
-    def non_trainable_variables(self):
+    def non_trainable_variables(self) -> list:
         learned = self._learned()
         return [v for v in self.variables if id(v) not in learned]
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list:
         return self.trainable_variables
 
     @property
-    def non_trainable_weights(self):
+    def non_trainable_weights(self) -> list:
         learned = self._learned()
         return [v for v in self.weights if id(v) not in learned]
 
@@ -176,7 +178,7 @@ class QuantizedTraining(keras.Model):
         """The trainable weights of the model, made of these arrays."""
         return arrays
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: Any = None) -> Any:
         weights = self._weights([array.value() for array in self.arrays])
         outputs, updates, losses = self.model.stateless_call(
             weights,
@@ -197,8 +199,13 @@ class QuantizedTraining(keras.Model):
         return outputs
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: Any = True,
+    ) -> Any:
         # Keras lets a model change the state of metrics here and nowhere else.
         lengths = (
             smooth_length.code_length(smooth_length.counts(a.rounded(), a.end))
@@ -214,14 +221,14 @@ class QuantizedTraining(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """As `keras.Model.fit`; the phases are shares of `epochs`.
 
         A second call begins anew from the rounded weights.
@@ -240,26 +247,26 @@ class QuantizedTraining(keras.Model):
             callbacks = [freezing, *given]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
-    def frozen_fraction(self):
+    def frozen_fraction(self) -> float:
         """Returns the share of the weights that are frozen."""
         frozen = (np.sum(ops.convert_to_numpy(a.frozen)) for a in self.arrays)
         return float(sum(frozen)) / self._size()
 
-    def exact(self):
+    def exact(self) -> bool:
         """Returns whether the weights are learned without a grid."""
         return self.arrays[0].exact
 
-    def thaw(self):
+    def thaw(self) -> None:
         """Makes every weight learn again, from where it is, without a grid."""
         for array in self.arrays:
             array.thaw()
 
-    def find_grid(self):
+    def find_grid(self) -> None:
         """Chooses the step of each array for what it is now."""
         for array in self.arrays:
             array.find_grid()
 
-    def freeze(self, share, sensitivities):
+    def freeze(self, share: float, sensitivities: Any) -> None:
         """Freezes weights on the grid until a share of all of them is.
 
         Args:
@@ -280,7 +287,7 @@ class QuantizedTraining(keras.Model):
             if share >= _FIXED and not float(ops.convert_to_numpy(array.fixed)):
                 array.fix_step()
 
-    def assign_rounded(self):
+    def assign_rounded(self) -> None:
         """Gives the model the weights of the rounded network."""
         values = [ops.convert_to_tensor(c.values()) for c in self._coded()]
         for variable, value in zip(
@@ -293,8 +300,14 @@ class QuantizedTraining(keras.Model):
         return [array.coded() for array in self.arrays]
 
     def compress(
-        self, data, *, delta=0.05, choice=(0, 1), threshold=None, batch_size=128
-    ):
+        self,
+        data: Any,
+        *,
+        delta: float = 0.05,
+        choice: tuple[int, int] = (0, 1),
+        threshold: float | None = None,
+        batch_size: int = 128,
+    ) -> Any:
         """Writes the code of the rounded network, and certifies it.
 
         Args:
@@ -332,7 +345,7 @@ class QuantizedTraining(keras.Model):
         write = weight_code.exact if derived else weight_code.half
         return write(ops.convert_to_numpy(variable))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "name": self.name,
             "model": keras.saving.serialize_keras_object(self.model),
@@ -346,7 +359,7 @@ class QuantizedTraining(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Any:
         config = dict(config)
         model = keras.saving.deserialize_keras_object(
             config.pop("model"), custom_objects

@@ -1,5 +1,7 @@
 """Training in a random subspace: a network that is a short vector."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -58,7 +60,14 @@ class RandomSubspace(QuantizedTraining):
         - [Lotfi et al., 2022](https://arxiv.org/abs/2211.13609)
     """
 
-    def __init__(self, model, dimension, num_samples, seed=0, **options):
+    def __init__(
+        self,
+        model: keras.Model,
+        dimension: int,
+        num_samples: int,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
         check_trainable(model)
         weights = [ops.convert_to_numpy(v) for v in model.trainable_variables]
         check_dimension(dimension, sum(w.size for w in weights))
@@ -86,8 +95,14 @@ class RandomSubspace(QuantizedTraining):
         return self._subspace.weights(arrays[0])
 
     def compress(
-        self, data, *, delta=0.05, choice=(0, 1), threshold=None, batch_size=128
-    ):
+        self,
+        data: Any,
+        *,
+        delta: float = 0.05,
+        choice: tuple[int, int] = (0, 1),
+        threshold: float | None = None,
+        batch_size: int = 128,
+    ) -> Any:
         """Writes the code of the rounded vector, and certifies the network.
 
         Args:
@@ -115,7 +130,7 @@ class RandomSubspace(QuantizedTraining):
             threshold=threshold,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {
             "dimension": self.dimension,
             "seed": self.seed,
