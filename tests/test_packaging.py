@@ -87,7 +87,9 @@ def public(module=gb, seen=None):
         thing = getattr(module, name)
         if inspect.ismodule(thing):
             yield from public(thing, seen)
-        elif thing not in seen and inspect.getmodule(thing).__name__.startswith("tf_"):
+        elif (
+            inspect.isclass(thing) or inspect.isfunction(thing)
+        ) and thing not in seen:
             seen.add(thing)
             yield thing
 
