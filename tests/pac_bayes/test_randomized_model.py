@@ -274,3 +274,24 @@ def test_refuses_a_model_without_weights_to_draw():
         RandomizedModel(net, 10)
     with pytest.raises(ValueError, match="built"):
         RandomizedModel(keras.Sequential([layers.Dense(2)]), 10)
+
+
+def test_refuses_lora_which_saving_would_change():
+    net = keras.Sequential([keras.Input((3,)), layers.Dense(8), layers.Dense(2)])
+    net.layers[0].enable_lora(2)
+    with pytest.raises(ValueError, match="has LoRA weights beside its kernel"):
+        RandomizedModel(net, 10)
+
+
+def test_regularizers_do_not_count():
+    losses = []
+    for regularizer in (None, "l2"):
+        keras.utils.set_random_seed(0)
+        options = {
+            "kernel_regularizer": regularizer,
+            "activity_regularizer": regularizer,
+        }
+        net = keras.Sequential([keras.Input((3,)), layers.Dense(2, **options)])
+        model = compiled(RandomizedModel(net, 48))
+        losses.append(model.evaluate(*data(), verbose=0, return_dict=True)["loss"])
+    assert losses[0] == losses[1]

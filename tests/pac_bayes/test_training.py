@@ -506,3 +506,22 @@ def test_drawn_networks_hold_as_often_as_they_should():
             ignored += value < 0.5 and log_ratio == 0.0
     assert violations <= simulation.most_failures(trials, delta)
     assert ignored > violations
+
+
+def test_half_precision_and_several_outputs():
+    x, y = data()
+    for policy in ("mixed_float16", "float16"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            run = training(network())
+            run.fit((x, y), **SHORT)
+            certificate = run.certify(passes=1, blocks=10)
+            assert certificate.verify(run.model, (x, y)) is certificate
+        finally:
+            keras.config.set_dtype_policy("float32")
+    inputs = keras.Input((3,))
+    outputs = [layers.Dense(2, name="a")(inputs), layers.Dense(2, name="b")(inputs)]
+    run = PACBayes(keras.Model(inputs, outputs))
+    run.compile("sgd", {"a": LOSS, "b": LOSS})
+    with pytest.raises(ValueError, match="one output, which decides"):
+        run.fit((x, {"a": y, "b": y}), prior_epochs=0, posterior_epochs=0)

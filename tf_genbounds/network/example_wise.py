@@ -7,12 +7,15 @@ batch has none, and what it gets right may be right for their sake.
 import keras
 import numpy as np
 
+from tf_genbounds.keras_internals import layers_in
 from tf_genbounds.network import taps
 
 # How many samples are predicted in another order, and one by one.
 _COMPARED = 32
 _SINGLE = 8
-# Of the largest output: what another order of the sums may change in float32.
+# Of the largest output: what another order of the sums, or another compiler, may change
+# in the coarsest type that a layer computes in.
+_TOLERANCES = {"float16": 8e-3, "bfloat16": 6e-2}
 _TOLERANCE = 1e-4
 # What `keras.ops` do without an axis to all entries at once; classes by name, which
 # are not public.
@@ -120,8 +123,10 @@ def _rows(x, index):
 
 def _compare(model, expected, found):
     scale = np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected))
+    dtypes = {layer.compute_dtype for layer in layers_in(model)}
+    tolerance = max(_TOLERANCES.get(dtype, _TOLERANCE) for dtype in dtypes)
     if expected.shape == found.shape and np.allclose(
-        found, expected, rtol=0, atol=_TOLERANCE * scale, equal_nan=True
+        found, expected, rtol=0, atol=tolerance * scale, equal_nan=True
     ):
         return
     raise ValueError(

@@ -5,6 +5,7 @@ import keras
 from tf_genbounds.checks import check_keras_model
 from tf_genbounds.data.forms import are_strings
 from tf_genbounds.keras_internals import inputs_of
+from tf_genbounds.keras_internals import layers_in
 from tf_genbounds.keras_internals import runs_through_graph
 from tf_genbounds.keras_internals import to_functional
 
@@ -52,6 +53,21 @@ def _map_shapes(function, nest):
         kind = tuple if isinstance(nest, tuple) else list
         return kind(_map_shapes(function, shape) for shape in nest)
     return function(tuple(nest))
+
+
+def check_merged(model, hint):
+    """Refuses LoRA weights: what is saved and written is one kernel.
+
+    Args:
+        model: Keras model.
+        hint: String, what to do instead.
+    """
+    for layer in layers_in(model):
+        if getattr(layer, "lora_enabled", False):
+            raise ValueError(
+                f"Layer {layer.name!r} has LoRA weights beside its kernel, and what is "
+                f"saved is one kernel: {hint}. Received: layer={layer}"
+            )
 
 
 def check_shapes(model, x):

@@ -50,6 +50,11 @@ class Judge:
         with backend.full_precision():
             check_shapes(network, x)
             found = Network.of(network, specs(x), None)
+            if found.output is None:
+                raise ValueError(
+                    "The model must have one output, which decides. Received: "
+                    f"{len(found.output_shapes)} outputs"
+                )
             decision = decision_of(found, threshold)
             compared = check_example_wise(found, Batch(x, y, 0, count))
         return cls(found, decision, compared)

@@ -13,6 +13,7 @@ from tf_genbounds.checks import check_delta
 from tf_genbounds.checks import check_positive
 from tf_genbounds.keras_internals import layers_in
 from tf_genbounds.network.model import check_built
+from tf_genbounds.network.model import check_merged
 from tf_genbounds.pac_bayes.objectives import OBJECTIVES
 from tf_genbounds.pac_bayes.objectives import log_term
 from tf_genbounds.pac_bayes.objectives import objective_of
@@ -99,13 +100,15 @@ class RandomizedModel(keras.Model):
             raise ValueError(
                 f"`prior_std` must be positive. Received: prior_std={prior_std}"
             )
+        check_merged(network, "save and load the model first, which merges them")
         freeze_normalization(network)
         if not network.trainable_variables:
             raise ValueError(
                 "A posterior needs weights to draw: none is trainable, batch "
                 f"normalizations aside. Received: model={network.name!r}"
             )
-        super().__init__(name=name or network.name, **kwargs)
+        # Weights are drawn in float32, whatever the network computes in.
+        super().__init__(name=name or network.name, dtype="float32", **kwargs)
         self.network = network
         self.num_samples = num_samples
         self.prior_std = float(prior_std)
@@ -221,7 +224,8 @@ class RandomizedModel(keras.Model):
         for w, s, w0 in zip(
             self.means, self.stds(), self.network.trainable_variables, strict=True
         ):
-            squares = ops.square((w.value - w0.value) / self.prior_std)
+            distance = w.value - ops.cast(w0.value, "float32")
+            squares = ops.square(distance / self.prior_std)
             ratio = s / self.prior_std
             terms = (ops.square(ratio) - 1 + squares) / 2 - ops.log(ratio)
             total = total + ops.sum(terms)

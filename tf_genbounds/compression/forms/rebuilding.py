@@ -9,6 +9,7 @@ import keras
 from tf_genbounds import backend
 from tf_genbounds.checks import check_keras_model
 from tf_genbounds.keras_internals import layers_in
+from tf_genbounds.network.model import check_merged
 from tf_genbounds.network.model import functional_graph
 
 _LOOKUPS = (
@@ -62,13 +63,9 @@ def _reason(layer):
 def check_trainable(model):
     """Refuses a model whose trained weights would not be those of its copy."""
     check_can_be_rebuilt(model)
-    for layer in layers_in(model):
-        if getattr(layer, "lora_enabled", False):
-            raise ValueError(
-                f"Layer {layer.name!r} has LoRA weights beside its kernel, and what "
-                "is written is one kernel: train it without, or pass the trained "
-                f"model to `compress`, which merges them. Received: layer={layer}"
-            )
+    check_merged(
+        model, "train it without, or pass the trained model to `compress`, which merges"
+    )
 
 
 def float32_copy(model):
