@@ -9,7 +9,6 @@ import keras
 from tf_genbounds.checks import check_positive
 from tf_genbounds.data.batches import has_labels
 from tf_genbounds.measure.measurer import Measurer
-from tf_genbounds.metrics import DistanceFromInitialization
 from tf_genbounds.metrics import get
 
 __all__ = ["GeneralizationMonitor"]
@@ -141,7 +140,7 @@ class GeneralizationMonitor(keras.callbacks.Callback):
 
     def _initial_weights(self):
         """Returns what was given, or what the model has in its first `fit`."""
-        asked = any(isinstance(m, DistanceFromInitialization) for m in self.metrics)
+        asked = any(m.needs_initial_weights for m in self.metrics)
         if self.initial_weights is not None or not asked:
             return self.initial_weights
         if self._recorded is None or self._recorded[0] is not self.model:

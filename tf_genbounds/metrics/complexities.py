@@ -6,10 +6,11 @@ import keras
 
 from tf_genbounds.checks import check_percentile
 from tf_genbounds.metrics.interlayer import refuse_update
+from tf_genbounds.metrics.layer_metric import Monitored
 
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")
-class Complexities(keras.metrics.Metric):
+class Complexities(Monitored, keras.metrics.Metric):
     """What bounds of several papers grow with, side by side during training.
 
     See `tf_genbounds.experiments.compare_bounds`, whose plot takes the history.

@@ -33,6 +33,18 @@ class ExtremeMetric(LayerMetric):
         for name in self.choose(names):
             self._state(name)
 
+    def watch(self, network):
+        self.bind(network)
+
+    def update_from(self, network, y, logits, found):
+        self.update_state(
+            {
+                name: value
+                for (quantity, name), value in found.items()
+                if quantity == self.quantity
+            }
+        )
+
     def applies(self, linear):
         """Whether a linear map has this quantity."""
         return True

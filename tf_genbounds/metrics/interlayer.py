@@ -181,6 +181,7 @@ class DistanceFromInitialization(MonitorMetric):
         - [Arora et al., 2018](https://arxiv.org/abs/1802.05296), section 4.
     """
 
+    needs_initial_weights = True
     quantity = "distance_from_init"
 
     @property

@@ -5,7 +5,42 @@ import keras
 from tf_genbounds.checks import check_choice
 
 
-class LayerMetric(keras.metrics.Metric):
+class Monitored:
+    """What `GeneralizationMonitor` and `MonitoredModel` ask of a metric.
+
+    Attributes:
+        quantities: What `measure` must be asked for.
+        needs_initial_weights: Whether it needs the weights from before training.
+    """
+
+    quantities: frozenset = frozenset()
+    needs_initial_weights = False
+
+    def watch(self, network):
+        """Prepares for the batches of `update_from`, or says that it cannot.
+
+        Args:
+            network: `tf_genbounds.network.network.Network`.
+        """
+        self.update_state()
+
+    def update_from(self, network, y, logits, found):
+        """Takes in a batch.
+
+        Args:
+            network: `Network`.
+            y: The labels as they were given.
+            logits: Float tensor of shape `(samples, classes)`.
+            found: Dict of tensors by `(quantity, name of the layer)`.
+        """
+        self.update_state()
+
+    def select(self, measurements):
+        """Picks the values of this metric out of `Measurements`, by key."""
+        return {}
+
+
+class LayerMetric(Monitored, keras.metrics.Metric):
     """A quantity with one value for each linear map of a model.
 
     Its `result()` is a dict with keys such as `"stable_rank/dense_1"`.

@@ -12,6 +12,8 @@ from tf_genbounds.data.batches import class_indices
 from tf_genbounds.data.batches import refuse_label_shape
 from tf_genbounds.functional.logits import refuse_probable_predictions
 from tf_genbounds.functional.margins import margins
+from tf_genbounds.measure.decision import decision_of
+from tf_genbounds.metrics.layer_metric import Monitored
 
 # Margins are counted in bins whose edges grow like `sinh`: 1 % apart, but
 # for the smallest. The first bin begins at -inf, where NaN is counted too.
@@ -20,7 +22,7 @@ _EDGES = np.concatenate([[-np.inf], _INNER]).astype("float32")
 
 
 @keras.saving.register_keras_serializable(package="tf_genbounds")
-class Margin(keras.metrics.Metric):
+class Margin(Monitored, keras.metrics.Metric):
     """A percentile of the margins on the logits.
 
     The margin of a sample is `f(x)[y] - max_{j != y} f(x)[j]`, and negative if
@@ -67,6 +69,12 @@ class Margin(keras.metrics.Metric):
         )
         self._misfits = self.add_variable((), "zeros", "float32", name="misfits")
         self._num_classes = None
+
+    def watch(self, network: Any) -> None:
+        decision_of(network)
+
+    def update_from(self, network: Any, y: Any, logits: Any, found: dict) -> None:
+        self.count(network.labels_of(y), logits)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         refuse_probable_predictions(y_pred, type(self).__name__, "measures")

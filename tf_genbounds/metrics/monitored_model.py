@@ -6,12 +6,8 @@ import keras
 from keras import ops
 
 from tf_genbounds import backend
-from tf_genbounds.measure.decision import decision_of
 from tf_genbounds.measure.samples import sample_quantities
 from tf_genbounds.metrics import get
-from tf_genbounds.metrics.data import ExtremeMetric
-from tf_genbounds.metrics.margin import Margin
-from tf_genbounds.metrics.weights import WeightMetric
 from tf_genbounds.network.model import check_built
 from tf_genbounds.network.network import Network
 
@@ -60,14 +56,7 @@ class MonitoredModel(keras.Model):
         network = Network.of(model)
         maps = network.choose()
         for metric in self.monitored:
-            if isinstance(metric, ExtremeMetric):
-                metric.bind(network)
-            elif isinstance(metric, WeightMetric):
-                metric.bind(model)
-            elif isinstance(metric, Margin):
-                decision_of(network)
-            else:
-                metric.update_state()  # Says that it cannot.
+            metric.watch(network)
         # Plain attributes would be tracked as layers.
         self._measured = lambda: (network, maps)
 
@@ -108,18 +97,7 @@ class MonitoredModel(keras.Model):
         wanted = set().union(*(metric.quantities for metric in self.monitored))
         logits, _, found = sample_quantities(network, maps, wanted, values, x)
         for metric in self.monitored:
-            if isinstance(metric, WeightMetric):
-                metric.update_state()
-            elif isinstance(metric, Margin):
-                metric.count(network.labels_of(y), logits)
-            else:
-                metric.update_state(
-                    {
-                        name: value
-                        for (quantity, name), value in found.items()
-                        if quantity == metric.quantity
-                    }
-                )
+            metric.update_from(network, y, logits, found)
 
     def get_config(self) -> dict:
         return {

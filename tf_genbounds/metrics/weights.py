@@ -64,6 +64,9 @@ class WeightMetric(LayerMetric):
                     start_vectors(linear.operator(), self.matrix),
                 )
 
+    def watch(self, network):
+        self.bind(network.model)
+
     def update_state(self, y_true=None, y_pred=None, sample_weight=None):
         """Makes one step; the arguments, which Keras passes, play no part."""
         if self._maps is None:
