@@ -25,12 +25,32 @@ if keras.backend.backend() == "tensorflow":
     )
 
 
+# Text and numbers, and whole programs of what is tested piece by piece: no backend can
+# break them, and they run once, on TensorFlow.
+ONCE = (
+    "tests/bounds/",
+    "tests/cli/test_cli.py",
+    "tests/compression/certificate/test_certificate.py",
+    "tests/compression/codes/",
+    "tests/report/",
+    "tests/test_architecture_code.py",
+    "tests/test_examples.py",
+    "tests/test_layout.py",
+    "tests/test_packaging.py",
+)
+ON_JAX_TOO = "tests/test_examples.py::test_example[pick_to_learn.py]"
+
+
 def pytest_collection_modifyitems(items):
-    if keras.backend.backend() != "tensorflow":
-        skip = pytest.mark.skip(reason="names a feature of TensorFlow")
-        for item in items:
-            if "tensorflow" in item.keywords:
-                item.add_marker(skip)
+    if keras.backend.backend() == "tensorflow":
+        return
+    of_tensorflow = pytest.mark.skip(reason="names a feature of TensorFlow")
+    once = pytest.mark.skip(reason="runs once, on TensorFlow")
+    for item in items:
+        if "tensorflow" in item.keywords:
+            item.add_marker(of_tensorflow)
+        elif item.nodeid.startswith(ONCE) and item.nodeid != ON_JAX_TOO:
+            item.add_marker(once)
 
 
 @pytest.fixture(autouse=True)
