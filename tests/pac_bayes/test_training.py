@@ -281,6 +281,22 @@ def test_a_prior_that_was_trained_on_is_refused():
         run.certify(passes=1, blocks=4)
 
 
+class Meddling(keras.callbacks.Callback):
+    """Moves the prior while the posterior is trained."""
+
+    def on_train_end(self, logs=None):
+        if isinstance(self.model, RandomizedModel):
+            kernel = self.model.network.trainable_variables[0]
+            kernel.assign(copies([kernel])[0] + 1)
+
+
+def test_a_prior_that_a_callback_moves_later_is_refused():
+    run = training()
+    run.fit(data(), callbacks=[Meddling()], **SHORT)
+    with pytest.raises(ValueError, match="have changed since"):
+        run.certify(passes=1, blocks=4)
+
+
 def test_validation_data_that_is_counted_is_no_guarantee():
     x, y = data()
     run = training()

@@ -246,6 +246,7 @@ class PACBayes:
             self._compile(self._network, *self._options["prior"])
             part = take(data, of_prior)
             logs["prior"] = _fit(self._network, part, prior_epochs, options)
+        prior = of_weights(self._network)  # From now on it is to stay as it is.
         judge = Judge.of(self._network, take(data, counted), self.threshold)
         model = RandomizedModel(
             self._network,
@@ -264,7 +265,7 @@ class PACBayes:
             logs["posterior"] = _fit(model, part, posterior_epochs, options)
         self._model, self._judge = model, judge
         self._looks.append(set())
-        self._prior = of_weights(self._network)
+        self._prior = prior
         return _joined(logs)
 
     @property
