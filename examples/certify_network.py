@@ -3,7 +3,7 @@
 `--method hold_out` trains on a part of the training images, and certifies the network by
 the rest, which nothing else has seen: `gb.certify`. `--method pac_bayes` does so too, and
 then lets the network draw its weights around those that it has, and learns from the rest
-how far: `gb.pac_bayes.PACBayes`. The test images are for a comparison alone.
+how far: `gb.pac_bayes.PACBayes`. With `--draw` it certifies one network that was drawn. The test images are for a comparison alone.
 
     python examples/certify_network.py
 
@@ -111,6 +111,8 @@ def pac_bayes(model, x, y, options):
         batch_size=options.batch_size,
         verbose=2,
     )
+    if options.draw:
+        return training.certify_draw(options.delta)
     start = time.perf_counter()
     certificate = training.certify(options.delta, options.passes, options.blocks)
     print(f"Drew the weights in {time.perf_counter() - start:.0f} s")
@@ -140,6 +142,9 @@ def main(arguments=None):
     parser.add_argument("--objective", default="quadratic")
     parser.add_argument("--posterior-epochs", type=int, default=5)
     parser.add_argument("--posterior-learning-rate", type=float, default=1e-4)
+    parser.add_argument(
+        "--draw", action="store_true", help="certify one network that is drawn"
+    )
     parser.add_argument("--passes", type=int, default=4, help="over the counted part")
     parser.add_argument(
         "--blocks", type=int, default=60000, help="that have weights of their own"
