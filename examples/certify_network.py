@@ -3,7 +3,8 @@
 `--method hold_out` trains on a part of the training images, and certifies the network by
 the rest, which nothing else has seen: `gb.certify`. `--method pac_bayes` does so too, and
 then lets the network draw its weights around those that it has, and learns from the rest
-how far: `gb.pac_bayes.PACBayes`. With `--draw` it certifies one network that was drawn. The test images are for a comparison alone.
+how far: `gb.pac_bayes.PACBayes`. With `--draw` it certifies one network that was drawn.
+The test images are for a comparison alone.
 
     python examples/certify_network.py
 
