@@ -1,11 +1,14 @@
 """`Certificate`: a guarantee for one model, with what it takes to check it again."""
 
+import dataclasses
 import html
 import json
 from typing import Any
 
 import keras
 
+from tf_genbounds.bounds.bound import Bound
+from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.result import Result
 
 _KINDS = {}
@@ -33,7 +36,8 @@ class Certificate(Result):
     def __init_subclass__(cls, kind, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.kind = kind
-        _KINDS[kind] = cls
+        if kind is not None:
+            _KINDS[kind] = cls
 
     @property
     def value(self) -> float:
@@ -99,6 +103,36 @@ class Certificate(Result):
 
     def _repr_html_(self):
         return f"<p>{html.escape(self.statement())}</p>"
+
+
+class BoundCertificate(Certificate, kind=None):
+    """A certificate whose `bound` is stored: a dataclass with that field and others."""
+
+    @property
+    def num_samples(self) -> int:
+        """How many examples the bound is by."""
+        return self.bound.num_samples
+
+    @property
+    def delta(self) -> float:
+        """The failure probability."""
+        return self.bound.delta
+
+    def _fields(self):
+        return {**dataclasses.asdict(self), "statement": self.statement()}
+
+    @classmethod
+    def _of(cls, fields):
+        fields.pop("statement")
+        bound = dict(fields["bound"])
+        bound["assumptions"] = tuple(Assumption(**a) for a in bound["assumptions"])
+        bound = Bound(**Bound._numbers(bound))
+        return cls(**{**fields, **cls._rebuilt(fields), "bound": bound})
+
+    @classmethod
+    def _rebuilt(cls, fields):
+        """Returns the fields that JSON holds in another form."""
+        return {}
 
 
 def refuse_differences(found, expected):

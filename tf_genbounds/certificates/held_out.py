@@ -14,7 +14,7 @@ from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import validation_bound
 from tf_genbounds.bounds.result import from_plain
 from tf_genbounds.certificates import fingerprints
-from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import BoundCertificate
 from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.certificates.losses import Loss
 from tf_genbounds.measure.decision import predictions
@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class HeldOutCertificate(Certificate, kind="held_out"):
+class HeldOutCertificate(BoundCertificate, kind="held_out"):
     """What `certify` returns.
 
     Attributes:
@@ -56,16 +56,6 @@ class HeldOutCertificate(Certificate, kind="held_out"):
     groups: tuple
     fingerprints: dict
     settings: dict
-
-    @property
-    def num_samples(self):
-        """How many examples were held out."""
-        return self.bound.num_samples
-
-    @property
-    def delta(self):
-        """The failure probability."""
-        return self.bound.delta
 
     def statement(self):
         """Returns the certificate in plain sentences, all numbers rounded up."""
@@ -152,21 +142,13 @@ class HeldOutCertificate(Certificate, kind="held_out"):
             "the rule": self.settings["rule"],
         }
 
-    def _fields(self):
-        fields = dataclasses.asdict(self)
-        return {**fields, "statement": self.statement()}
-
     @classmethod
-    def _of(cls, fields):
-        fields.pop("statement")
-        bound = dict(fields["bound"])
-        bound["assumptions"] = tuple(Assumption(**a) for a in bound["assumptions"])
+    def _rebuilt(cls, fields):
         groups = tuple(
             Part(**{key: from_plain(value) for key, value in part.items()})
             for part in fields["groups"]
         )
-        bound = Bound(**Bound._numbers(bound))
-        return cls(**{**fields, "bound": bound, "groups": groups})
+        return {"groups": groups}
 
 
 def certify(

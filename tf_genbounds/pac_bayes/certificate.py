@@ -7,14 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_genbounds.bounds import Assumption
 from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds import at_most
 from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import gibbs_bound
 from tf_genbounds.bounds import pac_bayes_bound
 from tf_genbounds.certificates import fingerprints
-from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import BoundCertificate
 from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.data.reading import read_pair
 from tf_genbounds.pac_bayes import counted as parts
@@ -28,7 +27,7 @@ _DRAWS = decimal.Decimal("0.2")
 
 
 @dataclasses.dataclass(frozen=True)
-class PACBayesCertificate(Certificate, kind="pac_bayes"):
+class PACBayesCertificate(BoundCertificate, kind="pac_bayes"):
     """What `PACBayes.certify` returns.
 
     Attributes:
@@ -58,16 +57,6 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
     num_prior: int
     fingerprints: dict
     settings: dict
-
-    @property
-    def num_samples(self) -> int:
-        """How many examples are counted: not those of the prior."""
-        return self.bound.num_samples
-
-    @property
-    def delta(self) -> float:
-        """The failure probability."""
-        return self.bound.delta
 
     def statement(self) -> str:
         """Returns the certificate in plain sentences, all numbers rounded up."""
@@ -149,16 +138,6 @@ class PACBayesCertificate(Certificate, kind="pac_bayes"):
             "the bound": self.value,
             "the rule": self.settings["rule"],
         }
-
-    def _fields(self):
-        return {**dataclasses.asdict(self), "statement": self.statement()}
-
-    @classmethod
-    def _of(cls, fields):
-        fields.pop("statement")
-        bound = dict(fields["bound"])
-        bound["assumptions"] = tuple(Assumption(**a) for a in bound["assumptions"])
-        return cls(**{**fields, "bound": Bound(**Bound._numbers(bound))})
 
 
 def certificate_of(

@@ -6,14 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_genbounds.bounds import Assumption
 from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds import at_most
 from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import disintegrated_bound
 from tf_genbounds.bounds import gaussian_log_ratio
 from tf_genbounds.certificates import fingerprints
-from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import BoundCertificate
 from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.data.reading import read_pair
 from tf_genbounds.data.reading import take
@@ -28,7 +27,7 @@ _ONE = 4  # What a seed is for: a stream of random numbers.
 
 
 @dataclasses.dataclass(frozen=True)
-class DrawCertificate(Certificate, kind="pac_bayes_draw"):
+class DrawCertificate(BoundCertificate, kind="pac_bayes_draw"):
     """What `PACBayes.certify_draw` returns: of a network with fixed weights.
 
     Attributes:
@@ -58,16 +57,6 @@ class DrawCertificate(Certificate, kind="pac_bayes_draw"):
     num_prior: int
     fingerprints: dict
     settings: dict
-
-    @property
-    def num_samples(self) -> int:
-        """How many examples are counted: not those of the prior."""
-        return self.bound.num_samples
-
-    @property
-    def delta(self) -> float:
-        """The failure probability."""
-        return self.bound.delta
 
     def statement(self) -> str:
         """Returns the certificate in plain sentences, all numbers rounded up."""
@@ -129,16 +118,6 @@ class DrawCertificate(Certificate, kind="pac_bayes_draw"):
             "the bound": self.value,
             "the rule": self.settings["rule"],
         }
-
-    def _fields(self):
-        return {**dataclasses.asdict(self), "statement": self.statement()}
-
-    @classmethod
-    def _of(cls, fields):
-        fields.pop("statement")
-        bound = dict(fields["bound"])
-        bound["assumptions"] = tuple(Assumption(**a) for a in bound["assumptions"])
-        return cls(**{**fields, "bound": Bound(**Bound._numbers(bound))})
 
 
 def with_weights(model, weights, name):

@@ -14,7 +14,7 @@ from tf_genbounds.bounds import at_most
 from tf_genbounds.bounds import confidence
 from tf_genbounds.bounds import sample_compression_bound
 from tf_genbounds.certificates import fingerprints
-from tf_genbounds.certificates.certificate import Certificate
+from tf_genbounds.certificates.certificate import BoundCertificate
 from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.data.reading import read
 from tf_genbounds.measure.decision import decision_of
@@ -29,7 +29,7 @@ _REPEATED = (
 
 
 @dataclasses.dataclass(frozen=True)
-class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
+class PickToLearnCertificate(BoundCertificate, kind="pick_to_learn"):
     """What `PickToLearn.certificate` returns.
 
     Attributes:
@@ -61,16 +61,6 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
     picked: tuple
     fingerprints: dict
     settings: dict
-
-    @property
-    def num_samples(self) -> int:
-        """How many examples there are, picked ones included."""
-        return self.bound.num_samples
-
-    @property
-    def delta(self) -> float:
-        """The failure probability."""
-        return self.bound.delta
 
     def statement(self) -> str:
         """Returns the certificate in plain sentences, all numbers rounded up."""
@@ -203,21 +193,10 @@ class PickToLearnCertificate(Certificate, kind="pick_to_learn"):
         bound = dataclasses.replace(self.bound, assumptions=assumptions)
         return dataclasses.replace(self, bound=bound)
 
-    def _fields(self):
-        return {**dataclasses.asdict(self), "statement": self.statement()}
-
     @classmethod
-    def _of(cls, fields):
-        fields.pop("statement")
-        bound = dict(fields["bound"])
-        bound["assumptions"] = tuple(Assumption(**a) for a in bound["assumptions"])
+    def _rebuilt(cls, fields):
         settings = {**fields["settings"], "rounds": tuple(fields["settings"]["rounds"])}
-        changed = {
-            "bound": Bound(**Bound._numbers(bound)),
-            "picked": tuple(fields["picked"]),
-            "settings": settings,
-        }
-        return cls(**{**fields, **changed})
+        return {"picked": tuple(fields["picked"]), "settings": settings}
 
 
 _FIELDS = dataclasses.fields(Settings)
