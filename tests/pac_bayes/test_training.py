@@ -374,6 +374,7 @@ def test_certificates_hold_for_the_worst_posterior():
             passes=1,
             blocks=samples,
             num_models=1,
+            num_prior=0,
         )
         violations += found.value < 0.5
         without_price += found.empirical < 0.5
@@ -541,3 +542,108 @@ def test_half_precision_and_several_outputs():
     run.compile("sgd", {"a": LOSS, "b": LOSS})
     with pytest.raises(ValueError, match="one output, which decides"):
         run.fit((x, {"a": y, "b": y}), prior_epochs=0, posterior_epochs=0)
+
+
+def test_the_log_ratio_is_that_of_the_draw_before_it_is_rounded():
+    x, y = data()
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        net = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+        run = training(net, prior_fraction=0.0)
+        run.fit((x, y), prior_epochs=0, posterior_epochs=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = run.model
+    # So narrow that a weight of bfloat16 is many deviations away.
+    for mean, spread in zip(model.means, model.spreads, strict=True):
+        mean.assign(copies([mean])[0] + 0.3)
+        spread.assign(np.full(spread.shape, np.log(np.expm1(1e-5)), "float32"))
+    _, certificate = run.certify_draw()
+    # Never far below the divergence, of which it is a draw: eight weights.
+    assert certificate.log_ratio == pytest.approx(model.kl(), abs=20)
+
+
+def test_what_is_counted_does_not_change_with_the_arrays():
+    x, y = data()
+    run = training()
+    run.fit((x, y), **SHORT)
+    first = run.certify(passes=1, blocks=4)
+    y[:] = 1 - y
+    run.prior_fraction, run.seed = 0.0, 7
+    assert run.certify(passes=1, blocks=4) == first
+
+
+def test_verify_runs_the_model_that_it_is_given(run):
+    x, y = data()
+    own = training()
+    own.fit((x, y), **SHORT)
+    net, certificate = own.certify_draw()
+    other = keras.Sequential([keras.Input((3,)), *net.layers, layers.Rescaling(-1.0)])
+    with pytest.raises(ValueError, match="the number of errors"):
+        certificate.verify(other, (x, y), posterior=own.model)
+    bound = dataclasses.replace(run.certificate.bound, empirical=0.0)
+    forged = dataclasses.replace(run.certificate, bound=bound)
+    with pytest.raises(ValueError, match="what was seen"):
+        forged.verify(run.model, (x, y))
+    bound = dataclasses.replace(run.certificate.bound, assumptions=())
+    forged = dataclasses.replace(run.certificate, bound=bound)
+    with pytest.raises(ValueError, match="not named is"):
+        forged.verify(run.model, (x, y))
+    bound = dataclasses.replace(
+        run.certificate.bound, assumptions=(gb.bounds.Assumption("this", "failed"),)
+    )
+    failing = dataclasses.replace(run.certificate, bound=bound)
+    with pytest.raises(ValueError, match="no guarantee to verify"):
+        failing.verify(run.model, (x, y))
+
+
+def test_other_posteriors_and_broken_runs_are_paid_for():
+    class Broken(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if "error" in logs:
+                raise KeyboardInterrupt
+
+    x, y = data()
+    run = training()
+    with pytest.raises(KeyboardInterrupt):
+        run.fit((x, y), callbacks=[Broken()], **SHORT)
+    run.fit((x, y), **SHORT)
+    with pytest.raises(ValueError, match="2 different runs"):
+        run.certify_draw()
+    run.certify_draw(num_models=2)
+    run.model.fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match="3 different runs"):
+        run.certify_draw(num_models=2)
+
+
+def test_a_prior_that_was_not_trained_says_so():
+    run = training()
+    run.fit(data(), prior_epochs=0, posterior_epochs=0)
+    certificate = run.certify(passes=1, blocks=4)
+    assert certificate.num_prior == 0 and certificate.num_samples == 28
+    assert "which was trained on no example" in str(certificate)
+
+
+def test_a_subclassed_network_with_a_frozen_normalization_is_drawn():
+    run = training(subclassed())
+    run.fit(data(), **SHORT)
+    net, certificate = run.certify_draw()
+    assert certificate.verify(net, data(), posterior=run.model) is certificate
+    run.mean_model.predict(data()[0], verbose=0)
+
+
+@keras.saving.register_keras_serializable("test_pac_bayes_training")
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.last = layers.Dense(4, "relu"), layers.Dense(2)
+        self.norm = layers.BatchNormalization()
+
+    def call(self, inputs, training=None):
+        return self.last(self.norm(self.first(inputs), training=training))
+
+
+def subclassed():
+    model = Subclassed()
+    model(data()[0])
+    return model

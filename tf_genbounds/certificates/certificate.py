@@ -70,6 +70,14 @@ class Certificate(Result):
         failed = "; ".join(a.text for a in self.bound.failed)
         return f"NOT A GUARANTEE, since it fails that {failed}: {text}"
 
+    def _refuse_failed(self):
+        """Refuses to verify what is no guarantee."""
+        if self.bound.failed:
+            raise ValueError(
+                "There is no guarantee to verify. Received: an assumption that fails, "
+                f"{self.bound.failed[0].text}"
+            )
+
     def verify(self, model: keras.Model, data: Any) -> None:
         """Recomputes everything; raises if anything differs.
 

@@ -98,6 +98,7 @@ class PACBayesCertificate(BoundCertificate, kind="pac_bayes"):
                 f"`RandomizedModel`. Received: model={model.name!r}, a "
                 f"{type(model).__name__}"
             )
+        self._refuse_failed()
         own = self.fingerprints["versions"]["backend"]
         if own != fingerprints.versions()["backend"]:
             raise ValueError(
@@ -119,21 +120,26 @@ class PACBayesCertificate(BoundCertificate, kind="pac_bayes"):
         again = certificate_of(
             model,
             data,
-            Judge.of(model.network, data, settings["threshold"]),
+            Judge.of(
+                model.network, parts.counted_of(data, settings), settings["threshold"]
+            ),
             prior_fraction=settings["prior_fraction"],
             seed=settings["seed"],
             delta=self.delta,
             passes=settings["passes"],
             blocks=settings["blocks"],
             num_models=settings["num_models"],
+            num_prior=self.num_prior,
         )
-        refuse_differences(again._numbers(), self._numbers())
+        found = {**again._numbers(), "not named": parts.unnamed(self, again)}
+        refuse_differences(found, {**self._numbers(), "not named": []})
         return self
 
     def _numbers(self):
         return {
             "the number of counted examples": self.num_samples,
             "the number of errors": self.errors,
+            "what was seen": self.empirical,
             "the divergence": self.kl,
             "the bound": self.value,
             "the rule": self.settings["rule"],
@@ -151,6 +157,7 @@ def certificate_of(
     passes,
     blocks,
     num_models,
+    num_prior,
     origin=(),
 ):
     """Returns the certificate of a `RandomizedModel`.
@@ -166,9 +173,10 @@ def certificate_of(
         passes: Integer.
         blocks: Integer.
         num_models: Number of the runs that could be compared.
+        num_prior: Integer, how many examples the prior was trained on.
         origin: The assumptions of where the prior comes from.
     """
-    of_prior, counted = parts.split(parts.length(data), prior_fraction, seed)
+    _, counted = parts.split(parts.length(data), prior_fraction, seed)
     cut = in_blocks(counted, blocks)
     of_draws, of_sample = shares(delta, num_models)
     errors = count_errors(model, data, cut, passes, judge)
@@ -191,7 +199,7 @@ def certificate_of(
         ),
         errors=errors,
         kl=kl,
-        num_prior=len(of_prior),
+        num_prior=num_prior,
         fingerprints={
             **parts.digests_of(model, data),
             "versions": fingerprints.versions(),

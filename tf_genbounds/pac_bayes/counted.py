@@ -8,6 +8,7 @@ import numpy as np
 from tf_genbounds.bounds import Assumption
 from tf_genbounds.certificates import fingerprints
 from tf_genbounds.data.batches import Batch
+from tf_genbounds.data.reading import take
 from tf_genbounds.data.repeats import row_digests
 
 _SPLIT = 0  # What a seed is for: a stream of random numbers.
@@ -34,6 +35,12 @@ def split(count, prior_fraction, seed):
     order = np.random.default_rng([seed, _SPLIT]).permutation(count)
     of_prior = round(prior_fraction * count)
     return np.sort(order[:of_prior]), order[of_prior:]
+
+
+def counted_of(data, settings):
+    """Returns the part of the data that a certificate with these settings counts."""
+    _, counted = split(length(data), settings["prior_fraction"], settings["seed"])
+    return take(data, counted)
 
 
 def digests_of(model, data):
@@ -83,6 +90,15 @@ def assumptions_of(iid, fresh, *, origin, judge, num_models):
             Assumption(f"at most {num_models:,} runs could have been compared")
         )
     return tuple(found)
+
+
+def unnamed(certificate, again):
+    """Returns the assumptions that a certificate made again names, and this does not.
+
+    Where the prior comes from cannot be computed again.
+    """
+    named = {(a.text, a.status) for a in certificate.assumptions}
+    return [a.text for a in again.assumptions if (a.text, a.status) not in named]
 
 
 def caveats(num_models):

@@ -16,6 +16,7 @@ from tf_genbounds.certificates.certificate import BoundCertificate
 from tf_genbounds.certificates.certificate import refuse_differences
 from tf_genbounds.data.reading import read_pair
 from tf_genbounds.data.reading import take
+from tf_genbounds.keras_internals import layers_in
 from tf_genbounds.measure.decision import count_errors
 from tf_genbounds.pac_bayes import counted as parts
 from tf_genbounds.pac_bayes.gibbs import Judge
@@ -90,20 +91,28 @@ class DrawCertificate(BoundCertificate, kind="pac_bayes_draw"):
         Raises:
             ValueError: If the weights, the data or a number differ: with all that do.
         """
+        self._refuse_failed()
         data, _ = read_pair(data)
         settings = self.settings
+        counted = parts.counted_of(data, settings)
         _, again = draw_of(
             posterior,
             data,
-            Judge.of(posterior.network, data, settings["threshold"]),
+            Judge.of(posterior.network, counted, settings["threshold"]),
             prior_fraction=settings["prior_fraction"],
             seed=settings["seed"],
             delta=self.delta,
             num_models=settings["num_models"],
+            num_prior=self.num_prior,
         )
-        found, expected = again._numbers(), self._numbers()
+        found = again._numbers()
+        # Of the very model, whose layers without weights may be others.
         found["sha256 of the weights"] = fingerprints.of_weights(model)
-        refuse_differences(found, expected)
+        found["the number of errors"] = count_errors(
+            model, counted, threshold=settings["threshold"]
+        ).errors
+        found["not named"] = parts.unnamed(self, again)
+        refuse_differences(found, {**self._numbers(), "not named": []})
         return self
 
     def _numbers(self):
@@ -114,6 +123,7 @@ class DrawCertificate(BoundCertificate, kind="pac_bayes_draw"):
             "sha256 of the data in their order": self.fingerprints["order"],
             "the number of counted examples": self.num_samples,
             "the number of errors": self.errors,
+            "what was seen": self.empirical,
             "the log ratio": self.log_ratio,
             "the bound": self.value,
             "the rule": self.settings["rule"],
@@ -129,6 +139,9 @@ def with_weights(model, weights, name):
         name: String, which is added to the name of the network.
     """
     copy = keras.saving.deserialize_keras_object(uncompiled_config(model.network))
+    # Which layers are frozen is not in every config.
+    for layer, twin in zip(layers_in(model.network), layers_in(copy), strict=True):
+        twin.trainable = layer.trainable
     copy.name = f"{model.network.name}_{name}"
     copy.set_weights(copies(model.network.weights))
     for variable, value in zip(copy.trainable_variables, weights, strict=True):
@@ -136,7 +149,9 @@ def with_weights(model, weights, name):
     return copy
 
 
-def draw_of(model, data, judge, *, prior_fraction, seed, delta, num_models, origin=()):
+def draw_of(
+    model, data, judge, *, prior_fraction, seed, delta, num_models, num_prior, origin=()
+):
     """Draws a network from the posterior, once, and certifies it.
 
     Args:
@@ -147,16 +162,17 @@ def draw_of(model, data, judge, *, prior_fraction, seed, delta, num_models, orig
         seed: Integer, of the split.
         delta: Float in (0, 1).
         num_models: Number of the runs that could be compared.
+        num_prior: Integer, how many examples the prior was trained on.
         origin: The assumptions of where the prior comes from.
 
     Returns:
         A pair of the network and its `DrawCertificate`.
     """
-    of_prior, counted = parts.split(parts.length(data), prior_fraction, seed)
+    _, counted = parts.split(parts.length(data), prior_fraction, seed)
     weights = copies(model.draw(keras.random.SeedGenerator(fresh_seed(model, _ONE))))
+    # Variables of half precision round what was drawn: a function of it. The densities
+    # are those of the draw itself.
     network = with_weights(model, weights, "drawn")
-    # In the dtype of its variables, which may be half precision.
-    weights = copies(network.trainable_variables)
     of = count_errors(
         network, take(data, np.sort(counted)), threshold=judge.decision.threshold
     )
@@ -186,7 +202,7 @@ def draw_of(model, data, judge, *, prior_fraction, seed, delta, num_models, orig
         ),
         errors=of.errors,
         log_ratio=log_ratio,
-        num_prior=len(of_prior),
+        num_prior=num_prior,
         fingerprints={
             **parts.digests_of(network, data),
             "posterior": fingerprints.of_weights(model),

@@ -179,7 +179,8 @@ class RandomizedModel(keras.Model):
             List of tensors, one for each trainable weight of the network.
         """
         return [
-            ops.convert_to_tensor(w) + s * keras.random.normal(w.shape, seed=seed)
+            ops.convert_to_tensor(w)
+            + s * keras.random.normal(w.shape, dtype="float32", seed=seed)
             for w, s in zip(self.means, self.stds(), strict=True)
         ]
 

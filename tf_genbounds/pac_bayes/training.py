@@ -32,6 +32,7 @@ from tf_genbounds.pac_bayes.randomized_model import RandomizedModel
 from tf_genbounds.pac_bayes.randomized_model import copies
 
 _SHOWN_DELTA = 0.05
+_ASKED = 4  # Examples of which the prior is asked again.
 
 
 class PACBayes:
@@ -126,6 +127,9 @@ class PACBayes:
         self._model = None
         self._data = None
         self._judge = None
+        self._said = None
+        self._split = None
+        self._num_prior = 0
         self._prior = None
         self._looks = []  # Of each call of `fit` what was certified.
 
@@ -217,6 +221,8 @@ class PACBayes:
         if batch_size is not None:
             check_positive("batch_size", batch_size)
         data, batch_size = read_pair(data, batch_size)
+        # What is counted later is what it is now.
+        data = keras.tree.map_structure(np.array, data)
         warn_of_repeats(data, stacklevel=2)
         count = length(data)
         of_prior, counted = split(count, self.prior_fraction, self.seed)
@@ -227,6 +233,9 @@ class PACBayes:
                 f"prior_fraction={self.prior_fraction}, {count} examples"
             )
         self._model, self._data = None, data
+        self._split = self.prior_fraction, self.seed
+        self._num_prior = len(of_prior) if prior_epochs else 0
+        self._looks.append(set())  # Also of a run that is broken off.
         self._begin()
         options = {
             "batch_size": batch_size,
@@ -247,6 +256,9 @@ class PACBayes:
             part = take(data, of_prior)
             logs["prior"] = _fit(self._network, part, prior_epochs, options)
         prior = of_weights(self._network)  # From now on it is to stay as it is.
+        # Also of what a layer keeps outside its weights.
+        asked = take(data[0], counted[:_ASKED])
+        said = _outputs(self._network, asked)
         judge = Judge.of(self._network, take(data, counted), self.threshold)
         model = RandomizedModel(
             self._network,
@@ -264,8 +276,8 @@ class PACBayes:
             part = take(data, counted)
             logs["posterior"] = _fit(model, part, posterior_epochs, options)
         self._model, self._judge = model, judge
-        self._looks.append(set())
         self._prior = prior
+        self._said = asked, said
         return _joined(logs)
 
     @property
@@ -358,7 +370,8 @@ class PACBayes:
         """Notes what is looked at, and returns what certificates have in common."""
         self._finished()
         check_delta(delta)
-        looks = self._looks[-1] | {look}
+        # Draws are of one posterior.
+        looks = self._looks[-1] | {(look, of_weights(self._model))}
         count = sum(max(len(look), 1) for look in [*self._looks[:-1], looks])
         if not num_models >= count:
             raise ValueError(
@@ -366,19 +379,25 @@ class PACBayes:
                 f"Received: num_models={num_models}"
             )
         self._looks[-1] = looks
-        if of_weights(self._network) != self._prior:
+        asked, said = self._said
+        same = np.allclose(
+            _outputs(self._network, asked), said, rtol=1e-4, atol=1e-6, equal_nan=True
+        )
+        if of_weights(self._network) != self._prior or not same:
             raise ValueError(
                 "The weights of the model that was passed are the prior's, and have "
                 "changed since it was trained: on the counted examples, perhaps. Call "
                 f"`fit` again. Received: model={self._network.name!r}"
             )
-        of_prior, counted = split(length(self._data), self.prior_fraction, self.seed)
+        prior_fraction, seed = self._split
+        of_prior, counted = split(length(self._data), prior_fraction, seed)
         seen, inputs = (take(self._data[0], part) for part in (of_prior, counted))
         return {
-            "prior_fraction": self.prior_fraction,
-            "seed": self.seed,
+            "prior_fraction": prior_fraction,
+            "seed": seed,
             "delta": delta,
             "num_models": num_models,
+            "num_prior": self._num_prior,
             "origin": (*self._origin.assumptions(), *self._origin.copies(inputs, seen)),
         }
 
@@ -443,6 +462,16 @@ def _joined(logs):
     history.history = dict(found)
     history.epoch = list(range(len(found["phase"])))
     return history
+
+
+def _outputs(network, x):
+    """Returns what a network says of some examples, one after another operation."""
+    return np.concatenate(
+        [
+            np.ravel(keras.ops.convert_to_numpy(output))
+            for output in keras.tree.flatten(network(x, training=False))
+        ]
+    )
 
 
 def _fit(model, data, epochs, options):
