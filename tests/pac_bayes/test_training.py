@@ -647,3 +647,27 @@ def subclassed():
     model = Subclassed()
     model(data()[0])
     return model
+
+
+@pytest.mark.tensorflow
+def test_a_layer_that_keeps_something_outside_its_weights_is_refused():
+    import tensorflow as tf
+
+    class Centering(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.kept = tf.Variable(tf.zeros(3), trainable=False)
+
+        def call(self, x, training=None):
+            if training:
+                self.kept.assign(self.kept + tf.reduce_mean(x, axis=0) + 1.0)
+            return x - self.kept
+
+    model = keras.Sequential([keras.Input((3,)), Centering(), layers.Dense(2)])
+    run = training(model)
+    with pytest.raises(ValueError, match="outside its weights"):
+        run.fit(data(), prior_epochs=0, posterior_epochs=1, verbose=0)
+    with pytest.raises(RuntimeError, match="Call `fit` first"):
+        run.certify(passes=1, blocks=4)
+    with pytest.raises(ValueError, match="outside its weights"):
+        run.fit(data(), prior_epochs=0, posterior_epochs=0, verbose=0)

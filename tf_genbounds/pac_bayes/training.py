@@ -127,7 +127,7 @@ class PACBayes:
         self._model = None
         self._data = None
         self._judge = None
-        self._said = None
+        self._moved = False  # Whether the network kept something of counted examples.
         self._split = None
         self._num_prior = 0
         self._prior = None
@@ -212,6 +212,7 @@ class PACBayes:
             raise RuntimeError("Call `compile` before `fit`.")
         _check_epochs("prior_epochs", prior_epochs)
         _check_epochs("posterior_epochs", posterior_epochs)
+        self._refuse_moved()
         with backend.scope(self._network):
             if backend.num_replicas() > 1:
                 raise ValueError(
@@ -275,9 +276,13 @@ class PACBayes:
             options["callbacks"] = shown
             part = take(data, counted)
             logs["posterior"] = _fit(model, part, posterior_epochs, options)
+        # Of weights that were moved `certify` knows by itself.
+        self._moved = of_weights(self._network) == prior and not np.allclose(
+            _outputs(self._network, asked), said, 1e-4, 1e-6, equal_nan=True
+        )
+        self._refuse_moved()
         self._model, self._judge = model, judge
         self._prior = prior
-        self._said = asked, said
         return _joined(logs)
 
     @property
@@ -379,11 +384,7 @@ class PACBayes:
                 f"Received: num_models={num_models}"
             )
         self._looks[-1] = looks
-        asked, said = self._said
-        same = np.allclose(
-            _outputs(self._network, asked), said, rtol=1e-4, atol=1e-6, equal_nan=True
-        )
-        if of_weights(self._network) != self._prior or not same:
+        if of_weights(self._network) != self._prior:
             raise ValueError(
                 "The weights of the model that was passed are the prior's, and have "
                 "changed since it was trained: on the counted examples, perhaps. Call "
@@ -408,6 +409,16 @@ class PACBayes:
         ):
             layer.trainable = trainable
         self._network.set_weights(self._first)
+
+    def _refuse_moved(self):
+        """Refuses a network of which the first weights are not the beginning."""
+        if self._moved:
+            raise ValueError(
+                "The posterior's training changed what the prior's network predicts: a "
+                "layer keeps something outside its weights, which now depends on the "
+                "counted examples. Keep it in a weight, and begin with a fresh model. "
+                f"Received: model={self._network.name!r}"
+            )
 
     def _compile(self, model, optimizer, loss):
         model.compile(
