@@ -9,6 +9,13 @@ if os.environ.get("KERAS_BACKEND") == "jax":
         "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     )
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    # And the same programs are compiled again for the model of the next test, and in
+    # the process beside: kept under what they say, they are compiled once.
+    cache = os.path.join(os.path.dirname(__file__), ".pytest_cache", "jax")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import keras
 import numpy as np

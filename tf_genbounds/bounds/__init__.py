@@ -1,6 +1,7 @@
 """What can be proved from measured numbers, and what only ranks."""
 
 from tf_genbounds.bounds.bound import Bound
+from tf_genbounds.bounds.combine import combine
 from tf_genbounds.bounds.complexity import Complexity
 from tf_genbounds.bounds.complexity import LayerComplexity
 from tf_genbounds.bounds.concentrated_data import ConcentrationConstants
@@ -23,15 +24,28 @@ from tf_genbounds.bounds.gaussian import gaussian_kl
 from tf_genbounds.bounds.gaussian import gaussian_log_ratio
 from tf_genbounds.bounds.linear_models import minimum_norm_interpolant
 from tf_genbounds.bounds.linear_models import null_direction
+from tf_genbounds.bounds.margin import margin_bound
 from tf_genbounds.bounds.norm_based import norm_based_complexities
+from tf_genbounds.bounds.norm_product import norm_product_bound
 from tf_genbounds.bounds.pac_bayes import disintegrated_bound
 from tf_genbounds.bounds.pac_bayes import gibbs_bound
 from tf_genbounds.bounds.pac_bayes import pac_bayes_bound
+from tf_genbounds.bounds.rademacher import linear_rademacher_complexity
+from tf_genbounds.bounds.rademacher import massart_complexity
+from tf_genbounds.bounds.rademacher import rademacher_bound
+from tf_genbounds.bounds.rademacher import rademacher_complexity
 from tf_genbounds.bounds.result import Assumption
+from tf_genbounds.bounds.robustness import meta_theorem_complexity
+from tf_genbounds.bounds.robustness import robustness_bound
+from tf_genbounds.bounds.robustness import vc_complexity
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.bounds.rounding import at_most
 from tf_genbounds.bounds.rounding import confidence
 from tf_genbounds.bounds.sample_compression import sample_compression_bound
+from tf_genbounds.bounds.spectral import spectral_bound
+from tf_genbounds.bounds.spectral import spectral_complexity
+from tf_genbounds.bounds.stability import sgd_stability
+from tf_genbounds.bounds.stability import stability_bound
 from tf_genbounds.bounds.tails import betting_inverse
 from tf_genbounds.bounds.tails import binomial_tail_inverse
 from tf_genbounds.bounds.tails import empirical_bernstein_slack
@@ -51,6 +65,7 @@ __all__ = [
     "binomial_tail_inverse",
     "certified_feature_norm",
     "certified_ranges",
+    "combine",
     "confidence",
     "data_dependent_bound",
     "data_independent_bound",
@@ -59,21 +74,34 @@ __all__ = [
     "empirical_bernstein_slack",
     "finite_class_bound",
     "gap_decomposition",
-    "gram_constants",
     "gaussian_kl",
     "gaussian_log_ratio",
     "gibbs_bound",
+    "gram_constants",
     "hoeffding_slack",
     "klinv",
+    "linear_rademacher_complexity",
+    "margin_bound",
+    "massart_complexity",
     "matrix_bernstein_slack",
+    "meta_theorem_complexity",
     "minimum_norm_interpolant",
     "norm_based_complexities",
+    "norm_product_bound",
     "null_direction",
     "occam_bound",
     "pac_bayes_bound",
     "plug_in_constants",
     "probabilistic_constants",
+    "rademacher_bound",
+    "rademacher_complexity",
+    "robustness_bound",
     "sample_compression_bound",
+    "sgd_stability",
+    "spectral_bound",
+    "spectral_complexity",
+    "stability_bound",
     "truncation_parameters",
     "validation_bound",
+    "vc_complexity",
 ]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from tf_genbounds.bounds import grid
 from tf_genbounds.bounds.bound import Bound
-from tf_genbounds.bounds.concentration import IID
-from tf_genbounds.bounds.concentration import hoeffding_slack
+from tf_genbounds.bounds.margin import check_margins
+from tf_genbounds.bounds.margin import margin_statement
 from tf_genbounds.bounds.result import Assumption
 from tf_genbounds.bounds.rounding import at_least
 from tf_genbounds.checks import check_choice
@@ -110,55 +110,34 @@ def data_independent_bound(
     """
     check_choice("constant", constant, ("4k", "paper"))
     check_delta(delta)
-    margins = _vector("margins", margins)
-    num_samples = len(margins)
-    _check_numbers(margin, weight_norm, num_classes)
+    margins = check_margins(margins)
+    if not weight_norm >= 0:
+        raise ValueError(
+            f"`weight_norm` must not be negative. Received: weight_norm={weight_norm}"
+        )
     if (feature_norms is None) == (feature_norm_bound is None):
         raise ValueError(
             "Pass either `feature_norms` or `feature_norm_bound`. "
             f"Received: feature_norms={feature_norms}, "
             f"feature_norm_bound={feature_norm_bound}"
         )
-    if chosen_after_training and margin > 0:
-        margin, down = grid.rounded_down(margin)
-        weight_norm, up = grid.rounded_up(weight_norm)
-        share = grid.share(delta, down, up)
-    else:
-        share = delta
-    if feature_norm_bound is not None:
-        if not feature_norm_bound >= 0:
-            raise ValueError(
-                "`feature_norm_bound` must not be negative. "
-                f"Received: feature_norm_bound={feature_norm_bound}"
-            )
-        # `C_sigma / sqrt(m)`, of which the sample's own form is below.
-        scale = feature_norm_bound / math.sqrt(num_samples)
-        confidence = hoeffding_slack(num_samples, share)
-    else:
-        norms = _vector("feature_norms", feature_norms)
-        if len(norms) != num_samples or not np.all(norms >= 0):
-            raise ValueError(
-                "`feature_norms` must hold a non-negative number for each of "
-                f"{num_samples} margins. Received: {len(norms)} numbers, the "
-                f"least {np.min(norms)}"
-            )
-        scale = float(np.linalg.norm(norms)) / num_samples
-        confidence = 3 * hoeffding_slack(num_samples, share / 2)
-    complexity = math.inf
-    if margin > 0 and math.isfinite(weight_norm):
-        complexity = _factor(constant, num_classes) * scale * weight_norm / margin
-    # Not `margins <= margin`, which is false of NaN.
-    error = float(np.mean(~(margins > margin)))
-    return Bound(
-        name=f"Data-independent bound of path weights ({constant})",
-        value=error + complexity + confidence,
-        empirical=error,
-        slack={"complexity": complexity, "confidence": confidence},
+    exponents = ()
+    if chosen_after_training:
+        weight_norm, exponent = grid.rounded_up(weight_norm)
+        exponents = (exponent,)
+    scale = _scale(len(margins), feature_norms, feature_norm_bound)
+    return margin_statement(
+        f"Data-independent bound of path weights ({constant})",
+        margins,
+        complexity=scale * weight_norm,
+        exponents=exponents,
+        margin=margin,
+        num_classes=num_classes,
         delta=delta,
-        num_samples=num_samples,
-        assumptions=_assumptions(
-            margin, weight_norm, feature_norm_bound, chosen_after_training
-        ),
+        form="empirical" if feature_norm_bound is None else "expected",
+        constant=constant,
+        chosen_after_training=chosen_after_training,
+        assumptions=_assumptions(weight_norm, feature_norm_bound),
         reference="https://arxiv.org/abs/1710.05468, theorem on two-phase training",
     )
 
@@ -199,21 +178,32 @@ def certified_feature_norm(
     return math.sqrt(paths)
 
 
-def _factor(constant, num_classes):
-    if num_classes == 1:
-        return 2
-    return 4 * num_classes if constant == "4k" else 2 * num_classes**2
+def _scale(num_samples, feature_norms, feature_norm_bound):
+    """Returns the Rademacher complexity of path weights of norm 1."""
+    if feature_norm_bound is not None:
+        if not feature_norm_bound >= 0:
+            raise ValueError(
+                "`feature_norm_bound` must not be negative. "
+                f"Received: feature_norm_bound={feature_norm_bound}"
+            )
+        return feature_norm_bound / math.sqrt(num_samples)
+    norms = np.asarray(feature_norms, "float64")
+    if norms.shape != (num_samples,) or not np.all(norms >= 0):
+        raise ValueError(
+            "`feature_norms` must hold a non-negative number for each of "
+            f"{num_samples} margins. Received: feature_norms.shape={norms.shape}, "
+            f"the least {np.min(norms, initial=math.inf)}"
+        )
+    return float(np.linalg.norm(norms)) / num_samples
 
 
-def _assumptions(margin, weight_norm, feature_norm_bound, chosen_after_training):
+def _assumptions(weight_norm, feature_norm_bound):
     found = [
-        IID,
         *GATES,
         Assumption(
             f"the path weights of each class have a norm of at most "
             f"{at_least(weight_norm)}"
         ),
-        Assumption.of("the margin is positive", margin > 0),
     ]
     if feature_norm_bound is not None:
         found.append(
@@ -222,32 +212,4 @@ def _assumptions(margin, weight_norm, feature_norm_bound, chosen_after_training)
                 f"{at_least(feature_norm_bound)}, by construction"
             )
         )
-    if chosen_after_training:
-        text = "margin and norm lie on a grid fixed in advance, which is paid for"
-        found.append(Assumption(text, "checked"))
-    else:
-        found.append(Assumption("margin and norm were fixed before the sample"))
     return tuple(found)
-
-
-def _vector(name, values):
-    values = np.asarray(values, dtype="float64")
-    if values.ndim != 1 or not values.size:
-        raise ValueError(
-            f"`{name}` must have shape (samples,), with at least one sample. "
-            f"Received: {name}.shape={values.shape}"
-        )
-    return values
-
-
-def _check_numbers(margin, weight_norm, num_classes):
-    if not margin < math.inf or not weight_norm >= 0:
-        raise ValueError(
-            "`margin` must be finite, and `weight_norm` not negative. "
-            f"Received: margin={margin}, weight_norm={weight_norm}"
-        )
-    if not num_classes >= 1:
-        raise ValueError(
-            "`num_classes` must be a positive integer. "
-            f"Received: num_classes={num_classes}"
-        )

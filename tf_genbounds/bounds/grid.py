@@ -7,6 +7,9 @@ theorem still holds, and everything is evaluated at the rounded value.
 """
 
 import math
+import sys
+
+_ROUNDING = 8 * sys.float_info.epsilon
 
 
 def rounded_up(value):
@@ -22,6 +25,25 @@ def rounded_up(value):
     mantissa, exponent = math.frexp(value)
     exponent -= mantissa == 0.5
     return _power(exponent), exponent
+
+
+def root_rounded_up(value, root):
+    """Returns the least `2**(j / root)` of at least `value`, and `j`.
+
+    0 goes to 1, and infinity stays. What is returned is not below the grid's own point,
+    nor is that below `value`, whatever floats make of the root.
+
+    >>> root_rounded_up(3.0, 2)[1], root_rounded_up(0.0, 3)
+    (4, (1.0, 0))
+    """
+    if value == 0 or math.isinf(value):
+        return (value or 1.0), 0
+    exponent = math.ceil(root * math.log2(value))
+    while _root_power(exponent, root) * (1 - _ROUNDING) < value:
+        exponent += 1
+    while _root_power(exponent - 1, root) * (1 - _ROUNDING) >= value:
+        exponent -= 1
+    return _root_power(exponent, root) * (1 + _ROUNDING), exponent
 
 
 def rounded_down(value):
@@ -44,6 +66,11 @@ def share(delta, *exponents):
     return delta * math.prod(
         3 / (math.pi * (abs(exponent) + 1)) ** 2 for exponent in exponents
     )
+
+
+def _root_power(exponent, root):
+    whole, part = divmod(exponent, root)
+    return _power(whole) * 2.0 ** (part / root)
 
 
 def _power(exponent):
