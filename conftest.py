@@ -13,7 +13,6 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     # the process beside: kept under what they say, they are compiled once.
     cache = os.path.join(os.path.dirname(__file__), ".pytest_cache", "jax")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
@@ -36,9 +35,10 @@ if keras.backend.backend() == "tensorflow":
 # break them, and they run once, on TensorFlow.
 ONCE = (
     "tests/bounds/",
-    "tests/cli/test_cli.py",
+    "tests/cli/",
     "tests/compression/certificate/test_certificate.py",
     "tests/compression/codes/",
+    "tests/experiments/",
     "tests/report/",
     "tests/test_architecture_code.py",
     "tests/test_examples.py",

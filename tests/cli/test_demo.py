@@ -18,6 +18,9 @@ from tf_genbounds.measure.quantities import OF_SAMPLES
 from tf_genbounds.measure.quantities import OF_WEIGHTS
 from tf_genbounds.report import Report
 
+# Each is of a demonstration that was run once: they stay in one process.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
 
 @pytest.fixture(scope="module")
 def result():
@@ -63,7 +66,6 @@ def test_the_penalty_is_of_the_whole_training_data(result):
         np.testing.assert_allclose(penalty, darc1_penalty(logits), rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_the_command_writes_and_prints_what_run_returns(result, tmp_path, capfd):
     out = tmp_path / "demo"
     status = main(["demo", "--out", str(out), "--epochs", "2", "--seed", "1"])
