@@ -1,9 +1,13 @@
 """A bound says all it needs; a complexity says that it is none."""
 
 import dataclasses
+import inspect
+import pathlib
+import re
 
 import pytest
 
+from tf_genbounds import bounds
 from tf_genbounds.bounds import Assumption
 from tf_genbounds.bounds import Bound
 from tf_genbounds.bounds import Complexity
@@ -145,3 +149,16 @@ def test_refuses_unknown_status():
 def test_the_failure_probability_is_rounded_up():
     # 0.012341 as 0.01234 would promise more.
     assert "at least 1 - 0.01235 over" in str(a_bound(delta=0.012341))
+
+
+def test_the_page_of_all_bounds_has_them_all():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "bounds.md").read_text()
+    found = []
+    for name in bounds.__all__:
+        function = getattr(bounds, name)
+        if not inspect.isfunction(function):
+            continue
+        if re.search("Bound|Complexity", str(inspect.signature(function))):
+            found.append(name)
+    assert len(found) > 20
+    assert [name for name in found if f"`{name}`" not in page] == []

@@ -39,11 +39,11 @@ def root_rounded_up(value, root):
     if value == 0 or math.isinf(value):
         return (value or 1.0), 0
     exponent = math.ceil(root * math.log2(value))
-    while _root_power(exponent, root) * (1 - _ROUNDING) < value:
+    while _root_power(exponent, root, -1) < value:
         exponent += 1
-    while _root_power(exponent - 1, root) * (1 - _ROUNDING) >= value:
+    while _root_power(exponent - 1, root, -1) >= value:
         exponent -= 1
-    return _root_power(exponent, root) * (1 + _ROUNDING), exponent
+    return _root_power(exponent, root, 1), exponent
 
 
 def rounded_down(value):
@@ -68,9 +68,11 @@ def share(delta, *exponents):
     )
 
 
-def _root_power(exponent, root):
+def _root_power(exponent, root, side):
+    """`2**(exponent / root)`, or, where that is no float, one on that side of it."""
     whole, part = divmod(exponent, root)
-    return _power(whole) * 2.0 ** (part / root)
+    exact = _power(whole)
+    return exact * 2.0 ** (part / root) * (1 + side * _ROUNDING) if part else exact
 
 
 def _power(exponent):
